@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A connection to Redis that comes back by itself: dial, TLS, AUTH, then pipelined commands over
+ * a stream; after a loss it reconnects with full jitter between 50 ms and 5 s.
+ *
+ * Commands are answered in order. A loss answers all that are outstanding with ERR_QUEUE_LOST: for
+ * each, whether Redis carried it out is not known. Commands sent while the connection is down are
+ * answered with ERR_QUEUE_LOST at once (in the next turn of the loop). An answer that takes longer than the
+ * time-out ends the connection. Credentials are sent once per connection and never logged.
+ */
+#ifndef QUEUE_CONN_H
+#define QUEUE_CONN_H
+
+#include <uv.h>
+
+#include "queue/resp.h"
+#include "worker/base/stream.h"
+
+struct conn_options {
+	struct addr address;
+	const struct stream_tls *tls; /* NULL: none. Copied, strings must stay */
+	const char *user, *password;  /* NULL: no AUTH. Must stay until conn_close() */
+	unsigned timeout_ms;
+	size_t write_max, reply_max;  /* ceilings of buffered bytes */
+};
+
+/* `e` is ERR_OK (also for an error reply: see reply->type) or ERR_QUEUE_LOST with reply NULL. The
+ * reply is valid during the call. Never called from within conn_send(). */
+typedef void (*conn_cb)(void *arg, enum err e, const struct resp_reply *reply);
+
+struct conn_ops {
+	void (*up)(void *arg);
+	/* why: ERR_RESOLVE, ERR_CONNECT, ERR_TLS, ERR_TIMEOUT, ERR_CLOSED, ERR_PROTOCOL, ERR_QUEUE_DENIED
+	 * (AUTH refused), ERR_QUEUE_BUSY (a READONLY or MOVED made us reconnect). Called once per loss
+	 * and once per failed attempt. */
+	void (*down)(void *arg, enum err why, const char *detail);
+};
+
+struct conn;
+
+ERR_MUST_CHECK enum err conn_open(uv_loop_t *loop, const struct conn_options *o, const struct conn_ops *ops, void *arg,
+                                  struct conn **ret_conn, const char **ret_detail);
+/* ERR_LIMIT when the write buffer is full: nothing was sent, no callback. */
+ERR_MUST_CHECK enum err conn_send(struct conn *c, const struct span *argv, size_t n, conn_cb cb, void *arg);
+bool conn_is_up(const struct conn *c);
+/* Commands waiting for an answer. */
+size_t conn_outstanding(const struct conn *c);
+/* Drops the connection and dials again (after READONLY and the like). */
+void conn_reconnect(struct conn *c);
+/* Ends without callbacks. NULL is allowed. */
+void conn_close(struct conn *c);
+
+#endif

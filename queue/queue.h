@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The queue: typed calls of the scripts of PROTOCOL.md over one connection.
+ *
+ * Every call is asynchronous: it is pipelined on the connection and answered in order by its
+ * callback, never from within the call. `e` is ERR_OK when the script answered; ERR_QUEUE_LOST when
+ * the connection was lost first (it may have been carried out); ERR_QUEUE_BUSY, ERR_QUEUE_FULL, ERR_QUEUE_DENIED,
+ * ERR_QUEUE_SCRIPT for an error reply (a script error may have been carried out in part: run ADOPT). Views in an answer
+ * are valid during the callback. NOSCRIPT is handled here: the script is loaded and the call repeated.
+ *
+ * All times are microseconds since 1970 of the caller's bounded clock.
+ */
+#ifndef QUEUE_QUEUE_H
+#define QUEUE_QUEUE_H
+
+#include "queue/conn.h"
+
+#define QUEUE_PROTOCOL_VERSION 1
+#define QUEUE_TAKE_MAX 64
+#define QUEUE_WORKER_MAX 100 /* "name/nonce" */
+#define QUEUE_TOKEN_MAX 160
+#define QUEUE_ID_MAX 80 /* "sid:office" */
+
+struct queue;
+
+struct queue_ops {
+	/* Connected, checked (version, maxmemory-policy), scripts loaded. */
+	void (*up)(void *arg);
+	void (*down)(void *arg, enum err why, const char *detail);
+};
+
+/* allow_eviction: do not refuse a maxmemory-policy other than noeviction. */
+struct queue_options {
+	struct conn_options conn;
+	const char *name;
+	bool allow_eviction;
+};
+
+ERR_MUST_CHECK enum err queue_open(uv_loop_t *loop, const struct queue_options *o, const struct queue_ops *ops,
+                                   void *arg, struct queue **ret_queue, const char **ret_detail);
+void queue_close(struct queue *q);
+bool queue_is_up(const struct queue *q);
+struct conn *queue_conn(struct queue *q);
+/* "{name}:suffix" in a buf that the caller owns. */
+void queue_key(const struct queue *q, const char *suffix, struct buf *out);
+
+/* --- BEAT ------------------------------------------------------------------------------------ */
+
+enum queue_beat_verb { QUEUE_JOIN, QUEUE_BEAT, QUEUE_LEAVE };
+enum queue_beat_status {
+	QUEUE_BEAT_OK,
+	QUEUE_BEAT_FENCED,  /* our lease was given away: stop sending */
+	QUEUE_BEAT_TAKEN,   /* join: the name is alive under another nonce */
+	QUEUE_BEAT_BUSY,    /* leave: we still hold jobs */
+	QUEUE_BEAT_VERSION  /* the queue's protocol is newer */
+};
+struct queue_beat_answer {
+	enum queue_beat_status status;
+	int64_t redis_us; /* TIME of the server: for the skew check */
+};
+typedef void (*queue_beat_cb)(void *arg, enum err e, const struct queue_beat_answer *a);
+void queue_beat(struct queue *q, enum queue_beat_verb verb, const char *worker, int64_t lease_us, int64_t now_us,
+                queue_beat_cb cb, void *arg);
+
+/* --- TAKE ------------------------------------------------------------------------------------ */
+
+struct queue_take {
+	const char *chamber; /* "house" | "senate" */
+	const char *worker;
+	uint64_t take_id;    /* never repeated by this worker; makes the tokens */
+	unsigned n;          /* at most QUEUE_TAKE_MAX */
+	int64_t now_us;
+	int64_t chamber_period_us; /* GCRA emission interval */
+	unsigned chamber_burst;
+	int64_t office_period_us;  /* 0: no office limit */
+	unsigned office_burst;
+	unsigned office_cap;       /* in flight per office */
+};
+struct queue_taken {
+	struct span sid, office, token;
+	struct span why;     /* "" to send; else end it with a receipt: cancelled, expired, unknown, crashes, dropped, late */
+	struct span digest;  /* names the job bytes */
+	struct span previous; /* the terminal state that a new generation challenges, or "" */
+	int64_t generation;  /* -1: none verified yet */
+	unsigned attempt;    /* POSTs that began so far */
+	unsigned crashes;
+	unsigned unknowns;   /* POSTs of unknown fate */
+	struct span delivery_id, date; /* "" before the first BEGIN */
+	int64_t begun_us;    /* of the last BEGIN; 0 */
+	int64_t first_us;    /* when intake saw it first */
+	int64_t rev;
+	struct span last;    /* outcome name of the last attempt, or "" */
+	int64_t last_status; /* its HTTP status, or 0 */
+	struct span bytes;   /* the job */
+};
+enum queue_take_status { QUEUE_TAKE_OK, QUEUE_TAKE_FENCED, QUEUE_TAKE_SKEW };
+struct queue_take_answer {
+	enum queue_take_status status;
+	int64_t wait_us; /* with no jobs: nothing can be ready sooner */
+	bool full;       /* Redis is out of memory: intake stands still */
+	bool adopt;      /* an office failed inside the script: run ADOPT */
+	size_t n;
+	struct queue_taken job[QUEUE_TAKE_MAX + 64];
+};
+typedef void (*queue_take_cb)(void *arg, enum err e, const struct queue_take_answer *a);
+void queue_take(struct queue *q, const struct queue_take *t, queue_take_cb cb, void *arg);
+
+/* --- BEGIN ----------------------------------------------------------------------------------- */
+
+struct queue_begin {
+	const char *worker;
+	struct span sid, office, token;
+	struct span delivery_id, date;
+	uint64_t generation; /* verified */
+	int64_t expires_us;  /* verified; replaces the unsigned hint */
+	int64_t now_us;
+};
+enum queue_begin_status {
+	QUEUE_BEGIN_GO,
+	QUEUE_BEGIN_STALE,     /* not mine any more: forget it */
+	QUEUE_BEGIN_CANCELLED, /* settle as cancelled */
+	QUEUE_BEGIN_CLOSE,     /* another reason to end it: release, it comes back in the close lane */
+	QUEUE_BEGIN_HELD,      /* paused or broken: release */
+	QUEUE_BEGIN_OLDGEN,    /* the generation does not reopen it: settle refused */
+	QUEUE_BEGIN_SKEW       /* release */
+};
+struct queue_begin_answer {
+	enum queue_begin_status status;
+	struct span delivery_id, date; /* GO: what must be sent */
+	unsigned attempt;              /* GO: this attempt's number from 1 */
+	unsigned unknowns;             /* GO: earlier POSTs of unknown fate */
+	int64_t begun_us;
+};
+typedef void (*queue_begin_cb)(void *arg, enum err e, const struct queue_begin_answer *a);
+void queue_begin(struct queue *q, const struct queue_begin *b, queue_begin_cb cb, void *arg);
+
+/* --- SETTLE ---------------------------------------------------------------------------------- */
+
+/* What SETTLE does with the job; the outcome (a name of the outcome table) goes along. */
+enum queue_verb {
+	QUEUE_END,       /* terminal: `state` says which; writes a result (and `dead` for state dead) */
+	QUEUE_RETRY,     /* later at due_us; the attempt counts */
+	QUEUE_UNKNOWN,   /* later at due_us; the attempt counts and its fate stays open (Senate resend) */
+	QUEUE_THROTTLED, /* later at due_us; the attempt does not count */
+	QUEUE_NOT_SENT,  /* after BEGIN, but no POST was made: back to its place in line, attempt and cell returned */
+	QUEUE_RELEASE,   /* before BEGIN: back to its place in line, cell returned */
+	QUEUE_DEFER,     /* before BEGIN: later at due_us, cell returned (not-before, unknown key) */
+	QUEUE_LIVE,      /* close lane, why=expired, but the signed expiry is later: back in line, `exp` at due_us */
+	QUEUE_REFUSED,   /* before BEGIN: the job bytes failed verification */
+	QUEUE_CONFLICT   /* Senate 409: accepted_earlier when a POST of unknown fate exists, else id_conflict */
+};
+struct queue_settle {
+	const char *worker;
+	struct span sid, office, token;
+	enum queue_verb verb;
+	const char *state;    /* with END: accepted rejected dead expired cancelled dropped unknown */
+	const char *outcome;  /* stable name */
+	const char *class_;   /* outcome class name */
+	bool retryable;
+	struct span detail;   /* codes, elements and rules; nothing personal; at most 512 bytes */
+	int http_status;
+	int64_t due_us, now_us;
+	int64_t begun_us;     /* of this attempt; 0 */
+	struct span receipt;  /* COSE_Sign1, terminal verbs; for CONFLICT that of accepted_earlier */
+	struct span receipt_alt; /* CONFLICT: that of id_conflict */
+};
+enum queue_settle_status {
+	QUEUE_SETTLE_OK,
+	QUEUE_SETTLE_LATE,  /* recorded as a late definite answer */
+	QUEUE_SETTLE_DUP,   /* already settled under this token */
+	QUEUE_SETTLE_STALE, /* not mine; nothing done */
+	QUEUE_SETTLE_BUG    /* NOTBEGUN, BEGUN, BADVERB */
+};
+struct queue_settle_answer {
+	enum queue_settle_status status;
+	struct span state; /* the record's state now */
+	int64_t rev;
+};
+typedef void (*queue_settle_cb)(void *arg, enum err e, const struct queue_settle_answer *a);
+void queue_settle(struct queue *q, const struct queue_settle *s, queue_settle_cb cb, void *arg);
+
+/* --- REAP, ADOPT, HOLD ----------------------------------------------------------------------- */
+
+struct queue_reap {
+	const char *worker;
+	int64_t now_us, resend_after_us; /* Senate: not before begun_at + this */
+	unsigned crashes_max;
+	bool house_resend, senate_resend; /* unknown policy: later, or close as outcome_unknown */
+};
+typedef void (*queue_count_cb)(void *arg, enum err e, bool fenced, int64_t n);
+void queue_reap(struct queue *q, const struct queue_reap *r, queue_count_cb cb, void *arg);
+/* `token`: all that the worker knows. Everything else that it holds goes back. */
+void queue_adopt(struct queue *q, const char *worker, int64_t now_us, const struct span *token, size_t n,
+                 queue_count_cb cb, void *arg);
+/* what: "house", "senate" or an office. */
+void queue_hold(struct queue *q, const char *what, int64_t until_us, const char *who, const char *reason,
+                queue_count_cb cb, void *arg);
+
+/* --- the other side: producers and people ---------------------------------------------------- */
+
+/* One XADD to `in`. Hints are unsigned and only order work. */
+struct queue_enqueue {
+	struct span sid, offices /* "HCA12,SCA01" */, job;
+	unsigned priority;
+	int64_t expires_us, not_before_us;
+};
+typedef void (*queue_reply_cb)(void *arg, enum err e, const struct resp_reply *r);
+void queue_enqueue(struct queue *q, const struct queue_enqueue *x, queue_reply_cb cb, void *arg);
+/* Any script by name with plain arguments (cwcctl): depth, admin, ... */
+void queue_script(struct queue *q, const char *script, const struct span *argv, size_t n, queue_reply_cb cb, void *arg);
+/* Any command. */
+void queue_command(struct queue *q, const struct span *argv, size_t n, queue_reply_cb cb, void *arg);
+
+#endif
