@@ -18,10 +18,10 @@
 
 enum keyring_profile { KEYRING_WITNESS, KEYRING_LETTER };
 
-#define KEYRING_ID_MAX 64
-#define KEYRING_KEYS_MAX 16
+#define KEYRING_ID_MAX       64
+#define KEYRING_KEYS_MAX     16
 #define KEYRING_CONTEXTS_MAX 4
-#define KEYRING_CONTEXT_MAX 64 /* libsodium: a BLAKE2b key has 16 to 64 bytes */
+#define KEYRING_CONTEXT_MAX  64 /* libsodium: a BLAKE2b key has 16 to 64 bytes */
 
 struct keyring;
 
@@ -42,7 +42,7 @@ ERR_MUST_CHECK enum err keyring_default_contexts(struct keyring *r, const char *
 ERR_MUST_CHECK enum err keyring_make(struct keyring *r, enum keyring_profile profile);
 /* Adds a key from its 32-byte secret; the caller wipes its copy. ERR_LIMIT, ERR_EXISTS. */
 ERR_MUST_CHECK enum err keyring_add(struct keyring *r, enum keyring_profile profile, const uint8_t secret[32],
-                                    const char *const *context, size_t n_contexts);
+				    const char *const *context, size_t n_contexts);
 /* Reads a file. On an error *ret_line is the line (0: the file itself) and *ret_rule a static text. */
 ERR_MUST_CHECK enum err keyring_load(struct keyring *r, const char *path, unsigned *ret_line, const char **ret_rule);
 
@@ -52,7 +52,7 @@ const struct keyring_key *keyring_at(const struct keyring *r, size_t i);
 const struct keyring_key *keyring_find(const struct keyring *r, struct span id);
 /* X25519 with the key's secret. ERR_ENVELOPE_POINT for a low-order point. The caller wipes. */
 ERR_MUST_CHECK enum err keyring_dh(const struct keyring *r, const struct keyring_key *k, const uint8_t point[32],
-                                   uint8_t ret_shared[32]);
+				   uint8_t ret_shared[32]);
 /* "wek-..." of a public key. */
 void keyring_id(const uint8_t public_key[32], char ret_id[KEYRING_ID_MAX + 1]);
 

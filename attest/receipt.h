@@ -12,12 +12,12 @@
 struct receipt {
 	struct span environment, queue, sid, office;
 	uint64_t generation;
-	struct span delivery_id;   /* empty: never sent */
-	uint64_t attempt;          /* POSTs that began */
-	struct span outcome;       /* stable name */
-	int http_status;           /* 0: none */
+	struct span delivery_id;    /* empty: never sent */
+	uint64_t attempt;           /* POSTs that began */
+	struct span outcome;        /* stable name */
+	int http_status;            /* 0: none */
 	int64_t begun_ms, ended_ms; /* of the last attempt; begun 0: never */
-	struct span document;      /* SHA-256 of the boot's attestation document, or empty */
+	struct span document;       /* SHA-256 of the boot's attestation document, or empty */
 };
 
 #define RECEIPT_MAX 1024

@@ -5,9 +5,9 @@
  *
  * Two tiers. The measured file lies inside the enclave image and may set every key. The host file
  * comes from the parent instance, which is not trusted, and may set keys of the host tier only: a
- * measured key in it is an error. Unknown sections and keys, a key set twice in one file, wrong units and
- * values out of range are errors, each with file, line, key and rule. No error text repeats a
- * value. Secrets are never values: keys named *_file hold paths of files with mode 0600.
+ * measured key in it is an error. Where both set a key of the host tier, the host file wins. Unknown sections and keys,
+ * a key set twice in one file, wrong units and values out of range are errors, each with file, line, key and rule. No
+ * error text repeats a value. Secrets are never values: keys named *_file hold paths of files with mode 0600.
  *
  * Read by main() once, then passed down as immutable values.
  */
@@ -17,12 +17,14 @@
 #include "worker/base/addr.h"
 #include "worker/base/buf.h"
 
-#define CONFIG_SIGNERS_MAX 8
+#define CONFIG_SIGNERS_MAX  8
 #define CONFIG_CONTEXTS_MAX 4
-#define CONFIG_HOSTS_MAX 8
-#define CONFIG_PATH_MAX 256
-#define CONFIG_TEXT_MAX 512
+#define CONFIG_HOSTS_MAX    8
+#define CONFIG_PATH_MAX     256
+#define CONFIG_TEXT_MAX     512
 
+/* Indexes of `chamber`; the same order as enum cwc_chamber. */
+enum config_chamber_index { CONFIG_HOUSE, CONFIG_SENATE, CONFIG_CHAMBERS };
 enum config_tier { CONFIG_MEASURED, CONFIG_HOST };
 enum config_log_level { CONFIG_LOG_ERROR, CONFIG_LOG_WARNING, CONFIG_LOG_INFO, CONFIG_LOG_DEBUG };
 enum config_log_format { CONFIG_LOG_JSON, CONFIG_LOG_TEXT };
@@ -32,77 +34,83 @@ enum config_unknown_policy { CONFIG_UNKNOWN_HOLD, CONFIG_UNKNOWN_RESEND };
 
 /* Sections [house] and [senate]; the columns are tier, type/unit, default, range. */
 struct config_chamber {
-	bool enabled;                    /* host, bool, true: take jobs for this chamber */
-	char url[CONFIG_TEXT_MAX];       /* measured, https URL without query: where letters are POSTed */
+	bool enabled;                      /* host, bool, true: take jobs for this chamber */
+	char url[CONFIG_TEXT_MAX];         /* measured, https URL without query: where letters are POSTed */
 	char offices_url[CONFIG_TEXT_MAX]; /* measured, https URL or empty: the office list */
-	struct addr address;             /* host, address or empty (text[0] == 0): dial this instead of the URL's host */
-	char ca_file[CONFIG_PATH_MAX];   /* measured, path, /etc/ssl/certs/ca-certificates.crt */
+	struct addr address;           /* host, address or empty (text[0] == 0): dial this instead of the URL's host */
+	char ca_file[CONFIG_PATH_MAX]; /* measured, path, /etc/ssl/certs/ca-certificates.crt */
 	char api_key_file[CONFIG_PATH_MAX]; /* host, path */
-	char agent[CONFIG_TEXT_MAX];     /* measured, text: DeliveryAgent, as registered with this chamber */
+	char agent[CONFIG_TEXT_MAX];        /* measured, text: DeliveryAgent, as registered with this chamber */
 	char agent_ack_email[CONFIG_TEXT_MAX];
 	char agent_contact_name[CONFIG_TEXT_MAX];
 	char agent_contact_email[CONFIG_TEXT_MAX];
 	char agent_contact_phone[CONFIG_TEXT_MAX];
-	unsigned concurrency;            /* host, 32, 1..256: letters in flight per worker */
-	unsigned office_concurrency;     /* host, 4, 1..256: letters in flight per office, all workers */
-	double rate_ceiling;             /* measured, letters/s, 5, 0.01..100000 */
-	double rate;                     /* host, letters/s, 0 = the ceiling; may only lower it */
-	unsigned burst;                  /* measured, letters, 1, 1..100000 */
-	double office_rate;              /* host, letters/s, 0 = off */
-	unsigned office_burst;           /* host, 1 */
-	unsigned connect_timeout_ms;     /* host, ms, 10s, 100ms..60s */
-	unsigned first_byte_timeout_ms;  /* host, 45s: from the body's last byte to the first of the answer */
-	unsigned total_timeout_ms;       /* host, 60s, 1s..300s */
-	unsigned connection_max_age_ms;  /* host, 30s: a connection idle or old beyond this is not reused */
-	unsigned answer_max;             /* host, bytes, 64KiB, 1KiB..1MiB */
-	unsigned offices_max_age_ms;     /* host, 1h, 1s..24h */
+	unsigned concurrency;                      /* host, 32, 1..256: letters in flight per worker */
+	unsigned office_concurrency;               /* host, 4, 1..256: letters in flight per office, all workers */
+	double rate_ceiling;                       /* measured, letters/s, 5, 0.01..100000 */
+	double rate;                               /* host, letters/s, 0 = the ceiling; may only lower it */
+	unsigned burst;                            /* measured, letters, 1, 1..100000 */
+	double office_rate;                        /* host, letters/s, 0 = off */
+	unsigned office_burst;                     /* host, 1 */
+	unsigned connect_timeout_ms;               /* host, ms, 10s, 100ms..60s */
+	unsigned first_byte_timeout_ms;            /* host, 45s: from the body's last byte to the first of the answer */
+	unsigned total_timeout_ms;                 /* host, 60s, 1s..300s */
+	unsigned connection_max_age_ms;            /* host, 30s: a connection idle or old beyond this is not reused */
+	unsigned answer_max;                       /* host, bytes, 64KiB, 1KiB..1MiB */
+	unsigned offices_max_age_ms;               /* host, 1h, 1s..24h */
 	enum config_offices_policy offices_policy; /* measured: send | hold, when no list can be had */
 	enum config_unknown_policy unknown_policy; /* measured: hold (House default) | resend (Senate default) */
 };
 
+/* An app server that may sign jobs. */
+struct config_signer {
+	char kid[65];
+	uint8_t public_key[32];
+};
+
 struct config {
 	/* [worker] */
-	char environment[16];            /* measured: sandbox | production; default sandbox */
-	char name[64];                   /* host, [A-Za-z0-9._-]{1,63}; default: the host name */
-	unsigned drain_timeout_ms;       /* host, 75s, 0..10min */
-	enum config_log_level log_level; /* host, info */
+	char environment[16];              /* measured: sandbox | production; default sandbox */
+	char name[64];                     /* host, [A-Za-z0-9._-]{1,63}; default: the host name */
+	unsigned drain_timeout_ms;         /* host, 75s, 0..10min */
+	enum config_log_level log_level;   /* host, info */
 	enum config_log_format log_format; /* host, json */
-	unsigned skew_max_ms;            /* measured, 5s: against the clock of Redis; above it not ready */
+	unsigned skew_max_ms;              /* measured, 5s: against the clock of Redis; above it not ready */
 
 	/* [queue] */
-	struct addr queue_address;       /* host, unix:/run/redis/redis.sock is the default */
-	char queue_name[64];             /* host, q: the hash tag of every key */
-	bool queue_tls;                  /* host, false */
-	bool queue_tls_verify;           /* measured, true */
-	char queue_tls_host[256];        /* host, text: name in the certificate; default: the address's host */
-	char queue_ca_file[CONFIG_PATH_MAX]; /* measured */
-	char queue_cert_file[CONFIG_PATH_MAX]; /* host */
-	char queue_key_file[CONFIG_PATH_MAX];  /* host */
-	char queue_user[64];             /* host */
+	struct addr queue_address;                 /* host, unix:/run/redis/redis.sock is the default */
+	char queue_name[64];                       /* host, q: the hash tag of every key */
+	bool queue_tls;                            /* host, false */
+	bool queue_tls_verify;                     /* measured, true */
+	char queue_tls_host[256];                  /* host, name in the certificate; empty: the address's host */
+	char queue_ca_file[CONFIG_PATH_MAX];       /* measured */
+	char queue_cert_file[CONFIG_PATH_MAX];     /* host */
+	char queue_key_file[CONFIG_PATH_MAX];      /* host */
+	char queue_user[64];                       /* host */
 	char queue_password_file[CONFIG_PATH_MAX]; /* host */
-	unsigned queue_timeout_ms;       /* host, 2s: an answer that takes longer ends the connection */
-	unsigned lease_ms;               /* measured, 12s, 3s..60s: heartbeat lease; the beat is a third of it */
-	bool allow_eviction;             /* measured, false: start although maxmemory-policy is not noeviction */
+	unsigned queue_timeout_ms;                 /* host, 2s: an answer that takes longer ends the connection */
+	unsigned lease_ms;   /* measured, 12s, 3s..60s: heartbeat lease; the beat is a third of it */
+	bool allow_eviction; /* measured, false: start although maxmemory-policy is not noeviction */
 
 	/* [jobs] */
-	size_t n_signers;                /* measured: `signer = KID HEX64`, may be repeated */
-	struct { char kid[65]; uint8_t public_key[32]; } signer[CONFIG_SIGNERS_MAX];
-	unsigned attempts;               /* host, 8, 1..100: POSTs that may begin */
-	unsigned crashes;                /* host, 3, 1..100 */
-	unsigned backoff_base_ms;        /* host, 30s, 1ms..1h */
-	unsigned backoff_cap_ms;         /* host, 1h, 1ms..24h */
-	unsigned age_max_s;              /* host, 3d, 1s..30d: age budget of retries */
-	unsigned key_wait_s;             /* host, 5min, 0..24h: how long a job waits for its envelope's key */
+	size_t n_signers; /* measured: `signer = KID HEX64`, may be repeated */
+	struct config_signer signer[CONFIG_SIGNERS_MAX];
+	unsigned attempts;        /* host, 8, 1..100: POSTs that may begin */
+	unsigned crashes;         /* host, 3, 1..100 */
+	unsigned backoff_base_ms; /* host, 30s, 1ms..1h */
+	unsigned backoff_cap_ms;  /* host, 1h, 1ms..24h */
+	unsigned age_max_s;       /* host, 3d, 1s..30d: age budget of retries */
+	unsigned key_wait_s;      /* host, 5min, 0..24h: how long a job waits for its envelope's key */
 
 	/* [keys] */
-	enum config_key_source key_source; /* measured: boot | file */
-	char key_file[CONFIG_PATH_MAX];    /* host */
-	size_t n_contexts;               /* measured: `witness_context = TEXT`, may be repeated */
+	enum config_key_source key_source; /* `source`, measured: boot | file */
+	char key_file[CONFIG_PATH_MAX];    /* `file`, host */
+	size_t n_contexts;                 /* measured: `witness_context = TEXT`, may be repeated */
 	char witness_context[CONFIG_CONTEXTS_MAX][65];
 
 	/* [http] */
-	size_t n_allowed_hosts;          /* measured: `allowed_host = NAME`, may be repeated; the URLs' hosts must be
-	                                  * among them. Default: cwc.house.gov, uat-cwc.house.gov, soapbox.senate.gov */
+	size_t n_allowed_hosts; /* measured: `allowed_host = NAME`, may be repeated; the URLs' hosts must be
+				 * among them. Default: cwc.house.gov, uat-cwc.house.gov, soapbox.senate.gov */
 	char allowed_host[CONFIG_HOSTS_MAX][256];
 	char bridge_dir[CONFIG_PATH_MAX]; /* host, /run/cwc-worker: private directory for bridge sockets */
 
@@ -125,10 +133,10 @@ struct config_problems {
 	size_t n;
 };
 
-/* Reads the measured file and, if not NULL, the host file; reports all problems at once.
- * ERR_CONFIG when there is one. */
+/* Reads the measured file and, if not NULL, the host file; reports all problems at once (the first
+ * CONFIG_PROBLEMS_MAX). *ret_problems is written always. ERR_CONFIG when there is one. */
 ERR_MUST_CHECK enum err config_load(const char *measured, const char *host, struct config *ret_config,
-                                    struct config_problems *ret_problems);
+				    struct config_problems *ret_problems);
 /* "FILE:LINE: KEY: RULE" */
 void config_problem_text(const struct config_problem *p, struct buf *out);
 

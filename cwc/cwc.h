@@ -40,53 +40,53 @@ enum cwc_source {
 
 /* X(ENUM, element name, group, source, required, min, max, kind). Order is the order of rendering,
  * which is the order of the official sample. Lengths are code points. Topics, Bills are lists. */
-#define CWC_FIELDS(X)                                                                                                  \
-	X(DELIVERY_ID, "DeliveryId", DELIVERY, WORKER, 1, 32, 32, ALNUM)                                               \
-	X(DELIVERY_DATE, "DeliveryDate", DELIVERY, WORKER, 1, 8, 8, DATE)                                              \
-	X(AGENT, "DeliveryAgent", DELIVERY, WORKER, 1, 4, 500, LINE)                                                   \
-	X(AGENT_ACK_EMAIL, "DeliveryAgentAckEmailAddress", DELIVERY, WORKER, 1, 1, 500, EMAIL)                         \
-	X(AGENT_CONTACT_NAME, "DeliveryAgentContactName", AGENT_CONTACT, WORKER, 1, 6, 500, LINE)                      \
-	X(AGENT_CONTACT_EMAIL, "DeliveryAgentContactEmail", AGENT_CONTACT, WORKER, 1, 1, 500, EMAIL)                   \
-	X(AGENT_CONTACT_PHONE, "DeliveryAgentContactPhone", AGENT_CONTACT, WORKER, 1, 12, 12, PHONE)                   \
-	X(ORGANIZATION, "Organization", DELIVERY, PUBLIC, 0, 6, 500, LINE)                                             \
-	X(ORG_CONTACT_NAME, "OrganizationContactName", ORG_CONTACT, PUBLIC, 0, 2, 500, LINE)                           \
-	X(ORG_CONTACT_EMAIL, "OrganizationContactEmail", ORG_CONTACT, PUBLIC, 0, 1, 500, EMAIL)                        \
-	X(ORG_CONTACT_PHONE, "OrganizationContactPhone", ORG_CONTACT, PUBLIC, 0, 12, 12, PHONE)                        \
-	X(ORG_ABOUT, "OrganizationAbout", DELIVERY, PUBLIC, 0, 6, 500, TEXT)                                           \
-	X(CAMPAIGN_ID, "CampaignId", DELIVERY, PUBLIC, 1, 2, 500, LINE)                                                \
-	X(MEMBER_OFFICE, "MemberOffice", RECIPIENT, WORKER, 1, 5, 5, OFFICE)                                           \
-	X(RESPONSE_REQUESTED, "IsResponseRequested", RECIPIENT, PUBLIC, 0, 1, 1, YES_NO)                               \
-	X(NEWSLETTER, "NewsletterOptIn", RECIPIENT, PUBLIC, 0, 1, 1, YES_NO)                                           \
-	X(PREFIX, "Prefix", CONSTITUENT, PERSON, 1, 1, 500, PREFIX)                                                    \
-	X(FIRST_NAME, "FirstName", CONSTITUENT, PERSON, 1, 1, 500, LINE)                                               \
-	X(MIDDLE_NAME, "MiddleName", CONSTITUENT, PERSON, 0, 1, 500, LINE)                                             \
-	X(LAST_NAME, "LastName", CONSTITUENT, PERSON, 1, 1, 500, LINE)                                                 \
-	X(SUFFIX, "Suffix", CONSTITUENT, PERSON, 0, 1, 500, LINE)                                                      \
-	X(TITLE, "Title", CONSTITUENT, PERSON, 0, 1, 500, LINE)                                                        \
-	X(CONSTITUENT_ORG, "ConstituentOrganization", CONSTITUENT, PERSON, 0, 3, 500, LINE)                            \
-	X(ADDRESS1, "Address1", CONSTITUENT, PERSON, 1, 3, 500, LINE)                                                  \
-	X(ADDRESS2, "Address2", CONSTITUENT, PERSON, 0, 3, 500, LINE)                                                  \
-	X(ADDRESS3, "Address3", CONSTITUENT, PERSON, 0, 3, 500, LINE)                                                  \
-	X(CITY, "City", CONSTITUENT, PERSON, 1, 3, 500, LINE)                                                          \
-	X(STATE, "StateAbbreviation", CONSTITUENT, PERSON, 1, 2, 2, STATE)                                             \
-	X(ZIP, "Zip", CONSTITUENT, PERSON, 1, 5, 10, ZIP)                                                              \
-	X(PHONE, "Phone", CONSTITUENT, PERSON, 0, 12, 12, PHONE)                                                       \
-	X(ADDRESS_VALIDATION, "AddressValidation", CONSTITUENT, PERSON, 0, 1, 1, YES_NO)                               \
-	X(EMAIL, "Email", CONSTITUENT, PERSON, 1, 1, 500, EMAIL)                                                       \
-	X(EMAIL_VALIDATION, "EmailValidation", CONSTITUENT, PERSON, 0, 1, 1, YES_NO)                                   \
-	X(SUBJECT, "Subject", MESSAGE, PUBLIC, 1, 6, 500, LINE)                                                        \
-	X(TOPICS, "LibraryOfCongressTopics", MESSAGE, PUBLIC, 1, 1, 32, TOPICS)                                        \
-	X(BILLS, "Bills", MESSAGE, PUBLIC, 0, 0, 16, BILLS)                                                            \
-	X(PRO_OR_CON, "ProOrCon", MESSAGE, PUBLIC, 0, 3, 3, PRO_CON)                                                   \
-	X(ORG_STATEMENT, "OrganizationStatement", MESSAGE, PUBLIC, 0, 6, 10000, TEXT)                                  \
-	X(CONSTITUENT_MESSAGE, "ConstituentMessage", MESSAGE, PUBLIC, 0, 6, 10000, TEXT)                               \
+#define CWC_FIELDS(X)                                                                                \
+	X(DELIVERY_ID, "DeliveryId", DELIVERY, WORKER, 1, 32, 32, ALNUM)                             \
+	X(DELIVERY_DATE, "DeliveryDate", DELIVERY, WORKER, 1, 8, 8, DATE)                            \
+	X(AGENT, "DeliveryAgent", DELIVERY, WORKER, 1, 4, 500, LINE)                                 \
+	X(AGENT_ACK_EMAIL, "DeliveryAgentAckEmailAddress", DELIVERY, WORKER, 1, 1, 500, EMAIL)       \
+	X(AGENT_CONTACT_NAME, "DeliveryAgentContactName", AGENT_CONTACT, WORKER, 1, 6, 500, LINE)    \
+	X(AGENT_CONTACT_EMAIL, "DeliveryAgentContactEmail", AGENT_CONTACT, WORKER, 1, 1, 500, EMAIL) \
+	X(AGENT_CONTACT_PHONE, "DeliveryAgentContactPhone", AGENT_CONTACT, WORKER, 1, 12, 12, PHONE) \
+	X(ORGANIZATION, "Organization", DELIVERY, PUBLIC, 0, 6, 500, LINE)                           \
+	X(ORG_CONTACT_NAME, "OrganizationContactName", ORG_CONTACT, PUBLIC, 0, 2, 500, LINE)         \
+	X(ORG_CONTACT_EMAIL, "OrganizationContactEmail", ORG_CONTACT, PUBLIC, 0, 1, 500, EMAIL)      \
+	X(ORG_CONTACT_PHONE, "OrganizationContactPhone", ORG_CONTACT, PUBLIC, 0, 12, 12, PHONE)      \
+	X(ORG_ABOUT, "OrganizationAbout", DELIVERY, PUBLIC, 0, 6, 500, TEXT)                         \
+	X(CAMPAIGN_ID, "CampaignId", DELIVERY, PUBLIC, 1, 2, 500, LINE)                              \
+	X(MEMBER_OFFICE, "MemberOffice", RECIPIENT, WORKER, 1, 5, 5, OFFICE)                         \
+	X(RESPONSE_REQUESTED, "IsResponseRequested", RECIPIENT, PUBLIC, 0, 1, 1, YES_NO)             \
+	X(NEWSLETTER, "NewsletterOptIn", RECIPIENT, PUBLIC, 0, 1, 1, YES_NO)                         \
+	X(PREFIX, "Prefix", CONSTITUENT, PERSON, 1, 1, 500, PREFIX)                                  \
+	X(FIRST_NAME, "FirstName", CONSTITUENT, PERSON, 1, 1, 500, LINE)                             \
+	X(MIDDLE_NAME, "MiddleName", CONSTITUENT, PERSON, 0, 1, 500, LINE)                           \
+	X(LAST_NAME, "LastName", CONSTITUENT, PERSON, 1, 1, 500, LINE)                               \
+	X(SUFFIX, "Suffix", CONSTITUENT, PERSON, 0, 1, 500, LINE)                                    \
+	X(TITLE, "Title", CONSTITUENT, PERSON, 0, 1, 500, LINE)                                      \
+	X(CONSTITUENT_ORG, "ConstituentOrganization", CONSTITUENT, PERSON, 0, 3, 500, LINE)          \
+	X(ADDRESS1, "Address1", CONSTITUENT, PERSON, 1, 3, 500, LINE)                                \
+	X(ADDRESS2, "Address2", CONSTITUENT, PERSON, 0, 3, 500, LINE)                                \
+	X(ADDRESS3, "Address3", CONSTITUENT, PERSON, 0, 3, 500, LINE)                                \
+	X(CITY, "City", CONSTITUENT, PERSON, 1, 3, 500, LINE)                                        \
+	X(STATE, "StateAbbreviation", CONSTITUENT, PERSON, 1, 2, 2, STATE)                           \
+	X(ZIP, "Zip", CONSTITUENT, PERSON, 1, 5, 10, ZIP)                                            \
+	X(PHONE, "Phone", CONSTITUENT, PERSON, 0, 12, 12, PHONE)                                     \
+	X(ADDRESS_VALIDATION, "AddressValidation", CONSTITUENT, PERSON, 0, 1, 1, YES_NO)             \
+	X(EMAIL, "Email", CONSTITUENT, PERSON, 1, 1, 500, EMAIL)                                     \
+	X(EMAIL_VALIDATION, "EmailValidation", CONSTITUENT, PERSON, 0, 1, 1, YES_NO)                 \
+	X(SUBJECT, "Subject", MESSAGE, PUBLIC, 1, 6, 500, LINE)                                      \
+	X(TOPICS, "LibraryOfCongressTopics", MESSAGE, PUBLIC, 1, 1, 32, TOPICS)                      \
+	X(BILLS, "Bills", MESSAGE, PUBLIC, 0, 0, 16, BILLS)                                          \
+	X(PRO_OR_CON, "ProOrCon", MESSAGE, PUBLIC, 0, 3, 3, PRO_CON)                                 \
+	X(ORG_STATEMENT, "OrganizationStatement", MESSAGE, PUBLIC, 0, 6, 10000, TEXT)                \
+	X(CONSTITUENT_MESSAGE, "ConstituentMessage", MESSAGE, PUBLIC, 0, 6, 10000, TEXT)             \
 	X(MORE_INFO, "MoreInfo", MESSAGE, PUBLIC, 0, 1, 2000, URI)
 
 enum cwc_field {
 #define CWC_FIELD_ENUM(e, name, group, source, required, min, max, kind) CWC_##e,
 	CWC_FIELDS(CWC_FIELD_ENUM)
 #undef CWC_FIELD_ENUM
-	CWC_FIELD_COUNT
+		CWC_FIELD_COUNT
 };
 
 const char *cwc_field_name(enum cwc_field f);
@@ -95,61 +95,64 @@ enum cwc_source cwc_field_source(enum cwc_field f);
 ERR_MUST_CHECK enum err cwc_field_find(struct span name, enum cwc_field *ret_field);
 
 #define CWC_TOPICS_MAX 32
-#define CWC_BILLS_MAX 16
+#define CWC_BILLS_MAX  16
 
 /* congress and number are digits; type is in the spelling of either chamber. */
 struct cwc_bill {
 	struct span congress, type, number;
 };
 
-/* A field that is absent has v[f].p == NULL. Lists are not in v[]. */
+/* A field that is absent has v[f].p == NULL; an empty value counts as absent, too. Lists are not in
+ * v[]. A list holds one entry more than CWC 2.0 (or our ceiling) allows, so that cwc_validate() can
+ * say that there are too many; what comes after that entry is not kept. */
 struct cwc_letter {
 	struct span v[CWC_FIELD_COUNT];
-	struct span topic[CWC_TOPICS_MAX];
-	struct cwc_bill bill[CWC_BILLS_MAX];
+	struct span topic[CWC_TOPICS_MAX + 1];
+	struct cwc_bill bill[CWC_BILLS_MAX + 1];
 	size_t n_topics, n_bills;
-	char phone[13]; /* backs v[CWC_PHONE] after cwc_set_phone() */
+	char phone[13]; /* backs v[CWC_PHONE] after cwc_set_phone(): a letter is not copied after that */
 };
 
 void cwc_letter_init(struct cwc_letter *l);
 
 /* Sets Phone from any spelling of a ten-digit US number ("(217) 555-0100", "+12175550100"): digits
- * regrouped as NNN-NNN-NNNN. What is not ten digits (or eleven with a leading 1) is set as it is
- * and fails in cwc_validate(). */
+ * regrouped as NNN-NNN-NNNN. What is not ten digits (or eleven with a leading 1; after a plus sign
+ * only those), or has letters or an extension, is set as it is and fails in cwc_validate(). */
 void cwc_set_phone(struct cwc_letter *l, struct span any);
 
 /* Reads a deterministic CBOR map { element name: text, ... } into l. LibraryOfCongressTopics is an
- * array of texts; Bills an array of maps with BillCongress (uint or text), BillNumber (uint or text),
- * BillTypeAbbreviation (text). An empty text counts as absent. `clear` says that the map is the
- * clear part of a job. Errors: LETTER_SYNTAX, LETTER_FIELD_UNKNOWN, LETTER_FIELD_TYPE,
- * LETTER_FIELD_TWICE (set in l already), LETTER_FIELD_RESERVED (CWC_FROM_WORKER), and JOB_PERSONAL
- * (CWC_FROM_PERSON other than Prefix in a clear part). *ret_field is the element, when one is to
- * blame, else CWC_FIELD_COUNT. The views point into `map`; unsigned integers in Bills are read as their digits
- * only when given as text, so encoders write texts: a uint is LETTER_FIELD_TYPE. */
+ * array of texts; Bills an array of maps with BillCongress, BillTypeAbbreviation and BillNumber,
+ * texts all three: views need digits to point at, so that an integer is LETTER_FIELD_TYPE. An empty
+ * text counts as absent. Phone passes through cwc_set_phone(); every other view points into `map`.
+ * `clear` says that the map is the clear part of a job. Errors: LETTER_SYNTAX, LETTER_FIELD_UNKNOWN,
+ * LETTER_FIELD_TYPE, LETTER_FIELD_TWICE (set in l already), LETTER_FIELD_RESERVED (CWC_FROM_WORKER),
+ * and LETTER_FIELD_PERSONAL (CWC_FROM_PERSON other than Prefix in a clear part). *ret_field is always set: to
+ * the element, when one is to blame, else to CWC_FIELD_COUNT. After an error l is of no use. */
 ERR_MUST_CHECK enum err cwc_letter_read(struct span map, bool clear, struct cwc_letter *l, enum cwc_field *ret_field);
 
 /* --- validation ------------------------------------------------------------------------------ */
 
 /* X(ENUM, stable name, text) */
-#define CWC_RULES(X)                                                                                                   \
-	X(MISSING, "missing", "is required")                                                                           \
-	X(TOO_SHORT, "too_short", "is shorter than allowed")                                                           \
-	X(TOO_LONG, "too_long", "is longer than allowed")                                                              \
-	X(ENCODING, "encoding", "is not well-formed UTF-8")                                                            \
-	X(CONTROL, "control_character", "has a character that XML 1.0 forbids, or a line break in a single line")      \
-	X(PATTERN, "pattern", "does not have the required form")                                                       \
-	X(VALUE, "value", "is not one of the allowed values")                                                          \
-	X(TOO_MANY, "too_many", "has more entries than allowed")                                                       \
-	X(DUPLICATE, "duplicate", "is given twice")                                                                    \
-	X(NO_BODY, "no_body", "or ConstituentMessage is required")                                                     \
-	X(SAME_BODY, "same_body", "repeats OrganizationStatement word for word")                                       \
+#define CWC_RULES(X)                                                                      \
+	X(MISSING, "missing", "is required")                                              \
+	X(TOO_SHORT, "too_short", "is shorter than allowed")                              \
+	X(TOO_LONG, "too_long", "is longer than allowed")                                 \
+	X(ENCODING, "encoding", "is not well-formed UTF-8")                               \
+	X(CONTROL, "control_character",                                                   \
+	  "has a control character, one that XML 1.0 forbids, or a line break in a line") \
+	X(PATTERN, "pattern", "does not have the required form")                          \
+	X(VALUE, "value", "is not one of the allowed values")                             \
+	X(TOO_MANY, "too_many", "has more entries than allowed")                          \
+	X(DUPLICATE, "duplicate", "is given twice")                                       \
+	X(NO_BODY, "no_body", "or ConstituentMessage is required")                        \
+	X(SAME_BODY, "same_body", "repeats OrganizationStatement word for word")          \
 	X(CHAMBER, "chamber", "does not belong to this chamber")
 
 enum cwc_rule {
 #define CWC_RULE_ENUM(e, name, text) CWC_RULE_##e,
 	CWC_RULES(CWC_RULE_ENUM)
 #undef CWC_RULE_ENUM
-	CWC_RULE_COUNT
+		CWC_RULE_COUNT
 };
 
 const char *cwc_rule_name(enum cwc_rule r);
@@ -213,6 +216,7 @@ struct cwc_offices {
 
 /* House: a JSON array of codes. Senate: a JSON array of objects with "office_code". Entries that
  * are not codes of this chamber are ignored and counted. ERR_SYNTAX: not such an array.
+ * ERR_LIMIT: more than 256 KiB, or more than CWC_OFFICES_MAX codes (a list is never cut short).
  * ERR_RANGE: no valid entry at all (an empty list is never accepted). */
 ERR_MUST_CHECK enum err cwc_offices_parse(enum cwc_chamber chamber, struct span json, struct cwc_offices *ret_list);
 bool cwc_offices_have(const struct cwc_offices *list, struct span code);

@@ -20,19 +20,19 @@
 
 #include "queue/job.h"
 
-#define ENVELOPE_MAX 90112
+#define ENVELOPE_MAX       90112
 #define ENVELOPE_PLAIN_MAX 65536
-#define ENVELOPE_ALG (-65793)
-#define LETTER_CONTEXT "cwc-letter-v1"
+#define ENVELOPE_ALG       (-65793)
+#define LETTER_CONTEXT     "cwc-letter-v1"
 
 struct envelope {
 	enum job_profile profile;
 	char kid[COSE_KID_MAX + 1];
-	uint8_t point[32]; /* ephemeral public key */
-	uint8_t nonce[24]; /* witness */
+	uint8_t point[32];            /* ephemeral public key */
+	uint8_t nonce[24];            /* witness */
 	struct span protected_header; /* letter: encoded */
-	struct span ciphertext; /* witness: base64 text; letter: bytes */
-	struct span sid; /* letter: what the protected header binds */
+	struct span ciphertext;       /* witness: base64 text; letter: bytes */
+	struct span sid;              /* letter: what the protected header binds */
 	struct span office[JOB_OFFICES_MAX];
 	size_t n_offices;
 	uint64_t expires_s;
@@ -47,18 +47,21 @@ ERR_MUST_CHECK enum err envelope_bound(const struct envelope *e, const struct jo
 
 /* Opens into `plain` (reset first; an arena of at least ENVELOPE_PLAIN_MAX + ENVELOPE_MAX bytes, since the
  * base64 text is decoded in it too). Tries the contexts in their order. ENVELOPE_OPEN says nothing about
- * where it failed, and `plain` is wiped. */
+ * where it failed, and `plain` is wiped. `e` must come from envelope_parse() for this profile. */
 ERR_MUST_CHECK enum err envelope_open_witness(const struct envelope *e, const uint8_t shared[32],
-                                              const char (*context)[65], size_t n_contexts, struct buf *plain);
+					      const char (*context)[65], size_t n_contexts, struct buf *plain);
 /* public_key: the ring key's. */
 ERR_MUST_CHECK enum err envelope_open_letter(const struct envelope *e, const uint8_t shared[32],
-                                             const uint8_t public_key[32], struct buf *plain);
+					     const uint8_t public_key[32], struct buf *plain);
 
-/* Sealing, for cwcctl and tests. A NULL ephemeral secret (and nonce) means random. */
+/* Sealing, for cwcctl and tests; appends to `out`. A NULL ephemeral secret (and nonce) means random: anything else is
+ * for test vectors, since a secret must not be used twice. ERR_LIMIT: no plaintext, or more than ENVELOPE_PLAIN_MAX, or
+ * `out` is full. ERR_RANGE: a key id, context or job that the format does not allow. ERR_ENVELOPE_POINT: public_key is
+ * of low order. */
 ERR_MUST_CHECK enum err envelope_seal_witness(struct span plain, const uint8_t public_key[32], const char *kid,
-                                              const char *context, const uint8_t *eph_secret, const uint8_t *nonce,
-                                              struct buf *out);
+					      const char *context, const uint8_t *eph_secret, const uint8_t *nonce,
+					      struct buf *out);
 ERR_MUST_CHECK enum err envelope_seal_letter(struct span plain, const uint8_t public_key[32], const char *kid,
-                                             const struct job *bind, const uint8_t *eph_secret, struct buf *out);
+					     const struct job *bind, const uint8_t *eph_secret, struct buf *out);
 
 #endif

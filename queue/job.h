@@ -4,7 +4,8 @@
  *
  *	job = [ COSE_Sign1, envelope: bstr ]      deterministic CBOR, at most JOB_MAX bytes
  *
- * The COSE_Sign1 (external_aad "cwc-job-v1") covers a map with text keys:
+ * The COSE_Sign1 (external_aad "cwc-job-v1") covers a map with text keys (on the wire in
+ * deterministic order: by length, then bytewise):
  *
  *	v: 1                    environment: "sandbox" | "production"
  *	queue: tstr             sid: [A-Za-z0-9_-]{1,64}      generation: uint
@@ -19,11 +20,11 @@
 
 #include "worker/base/cose.h"
 
-#define JOB_MAX 98304
-#define JOB_SID_MAX 64
+#define JOB_MAX         98304
+#define JOB_SID_MAX     64
 #define JOB_OFFICES_MAX 3
-#define JOB_TTL_MAX_S (30 * 86400)
-#define JOB_CONTEXT "cwc-job-v1"
+#define JOB_TTL_MAX_S   (30 * 86400)
+#define JOB_CONTEXT     "cwc-job-v1"
 
 enum job_profile { JOB_WITNESS, JOB_LETTER };
 
@@ -66,9 +67,13 @@ ERR_MUST_CHECK enum err job_verify(const struct job *j, const struct job_expect 
 /* Builds and signs (cwcctl, tests). Fills envelope_sha256 itself from j->envelope. j->message is
  * ignored. ERR_LIMIT. */
 ERR_MUST_CHECK enum err job_sign(const struct job *j, struct span kid, const uint8_t secret[COSE_ED25519_SECRET],
-                                 struct buf *out);
+				 struct buf *out);
 
 /* [A-Za-z0-9_-]{1,64} */
 bool job_sid_valid(struct span sid);
+
+/* Reads [1*3 tstr], distinct, each [A-Z0-9]{5}: the letter envelope binds the same list. False for anything else;
+ * the reader's error is then not necessarily set. */
+bool job_read_offices(struct cbor *c, struct span ret_office[JOB_OFFICES_MAX], size_t *ret_n);
 
 #endif

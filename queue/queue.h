@@ -5,8 +5,10 @@
  * Every call is asynchronous: it is pipelined on the connection and answered in order by its
  * callback, never from within the call. `e` is ERR_OK when the script answered; ERR_QUEUE_LOST when
  * the connection was lost first (it may have been carried out); ERR_QUEUE_BUSY, ERR_QUEUE_FULL, ERR_QUEUE_DENIED,
- * ERR_QUEUE_SCRIPT for an error reply (a script error may have been carried out in part: run ADOPT). Views in an answer
- * are valid during the callback. NOSCRIPT is handled here: the script is loaded and the call repeated.
+ * ERR_QUEUE_SCRIPT for an error reply (a script error may have been carried out in part: run ADOPT). Nothing was sent
+ * with ERR_QUEUE_BUSY when the write buffer is full, and with ERR_LIMIT when the call can never fit it. The answer is
+ * NULL unless `e` is ERR_OK, and valid during the callback. NOSCRIPT is handled here: the script is loaded and the call
+ * repeated, behind those that were sent meanwhile.
  *
  * All times are microseconds since 1970 of the caller's bounded clock.
  */
@@ -16,16 +18,19 @@
 #include "queue/conn.h"
 
 #define QUEUE_PROTOCOL_VERSION 1
-#define QUEUE_TAKE_MAX 64
-#define QUEUE_WORKER_MAX 100 /* "name/nonce" */
-#define QUEUE_TOKEN_MAX 160
-#define QUEUE_ID_MAX 80 /* "sid:office" */
+#define QUEUE_TAKE_MAX         64
+#define QUEUE_WORKER_MAX       100 /* "name/nonce" */
+#define QUEUE_TOKEN_MAX        160
+#define QUEUE_ID_MAX           80 /* "sid:office" */
 
 struct queue;
 
 struct queue_ops {
 	/* Connected, checked (version, maxmemory-policy), scripts loaded. */
 	void (*up)(void *arg);
+	/* As in conn_ops, and: ERR_QUEUE_POLICY, ERR_CONFIG (Redis is older than 6.2), ERR_QUEUE_DENIED (an ACL forbids
+	 * INFO or SCRIPT LOAD), ERR_QUEUE_BUSY (a replica, or still loading), each tried again after the usual delay.
+	 */
 	void (*down)(void *arg, enum err why, const char *detail);
 };
 
@@ -37,7 +42,8 @@ struct queue_options {
 };
 
 ERR_MUST_CHECK enum err queue_open(uv_loop_t *loop, const struct queue_options *o, const struct queue_ops *ops,
-                                   void *arg, struct queue **ret_queue, const char **ret_detail);
+				   void *arg, struct queue **ret_queue, const char **ret_detail);
+/* Without callbacks, also from within one. NULL is allowed. */
 void queue_close(struct queue *q);
 bool queue_is_up(const struct queue *q);
 struct conn *queue_conn(struct queue *q);
@@ -49,10 +55,10 @@ void queue_key(const struct queue *q, const char *suffix, struct buf *out);
 enum queue_beat_verb { QUEUE_JOIN, QUEUE_BEAT, QUEUE_LEAVE };
 enum queue_beat_status {
 	QUEUE_BEAT_OK,
-	QUEUE_BEAT_FENCED,  /* our lease was given away: stop sending */
-	QUEUE_BEAT_TAKEN,   /* join: the name is alive under another nonce */
-	QUEUE_BEAT_BUSY,    /* leave: we still hold jobs */
-	QUEUE_BEAT_VERSION  /* the queue's protocol is newer */
+	QUEUE_BEAT_FENCED, /* our lease was given away: stop sending */
+	QUEUE_BEAT_TAKEN,  /* join: the name is alive under another nonce */
+	QUEUE_BEAT_BUSY,   /* leave: we still hold jobs */
+	QUEUE_BEAT_VERSION /* the queue's protocol is newer */
 };
 struct queue_beat_answer {
 	enum queue_beat_status status;
@@ -60,34 +66,35 @@ struct queue_beat_answer {
 };
 typedef void (*queue_beat_cb)(void *arg, enum err e, const struct queue_beat_answer *a);
 void queue_beat(struct queue *q, enum queue_beat_verb verb, const char *worker, int64_t lease_us, int64_t now_us,
-                queue_beat_cb cb, void *arg);
+		queue_beat_cb cb, void *arg);
 
 /* --- TAKE ------------------------------------------------------------------------------------ */
 
 struct queue_take {
 	const char *chamber; /* "house" | "senate" */
 	const char *worker;
-	uint64_t take_id;    /* never repeated by this worker; makes the tokens */
-	unsigned n;          /* at most QUEUE_TAKE_MAX */
+	uint64_t take_id; /* never repeated by this worker; makes the tokens */
+	unsigned n;       /* at most QUEUE_TAKE_MAX */
 	int64_t now_us;
 	int64_t chamber_period_us; /* GCRA emission interval */
 	unsigned chamber_burst;
-	int64_t office_period_us;  /* 0: no office limit */
+	int64_t office_period_us; /* 0: no office limit */
 	unsigned office_burst;
-	unsigned office_cap;       /* in flight per office */
+	unsigned office_cap; /* in flight per office */
 };
 struct queue_taken {
 	struct span sid, office, token;
-	struct span why;     /* "" to send; else end it with a receipt: cancelled, expired, unknown, crashes, dropped, late */
-	struct span digest;  /* names the job bytes */
+	struct span
+		why; /* "" to send; else end it with a receipt: cancelled, expired, unknown, crashes, dropped, late */
+	struct span digest;   /* names the job bytes */
 	struct span previous; /* the terminal state that a new generation challenges, or "" */
-	int64_t generation;  /* -1: none verified yet */
-	unsigned attempt;    /* POSTs that began so far */
+	int64_t generation;   /* -1: none verified yet */
+	unsigned attempt;     /* POSTs that began so far */
 	unsigned crashes;
-	unsigned unknowns;   /* POSTs of unknown fate */
+	unsigned unknowns;             /* POSTs of unknown fate */
 	struct span delivery_id, date; /* "" before the first BEGIN */
-	int64_t begun_us;    /* of the last BEGIN; 0 */
-	int64_t first_us;    /* when intake saw it first */
+	int64_t begun_us;              /* of the last BEGIN; 0 */
+	int64_t first_us;              /* when intake saw it first */
 	int64_t rev;
 	struct span last;    /* outcome name of the last attempt, or "" */
 	int64_t last_status; /* its HTTP status, or 0 */
@@ -153,15 +160,15 @@ struct queue_settle {
 	const char *worker;
 	struct span sid, office, token;
 	enum queue_verb verb;
-	const char *state;    /* with END: accepted rejected dead expired cancelled dropped unknown */
-	const char *outcome;  /* stable name */
-	const char *class_;   /* outcome class name */
+	const char *state;   /* with END: accepted rejected dead expired cancelled dropped unknown */
+	const char *outcome; /* stable name */
+	const char *class_;  /* outcome class name */
 	bool retryable;
-	struct span detail;   /* codes, elements and rules; nothing personal; at most 512 bytes */
+	struct span detail; /* codes, elements and rules; nothing personal; at most 512 bytes */
 	int http_status;
 	int64_t due_us, now_us;
-	int64_t begun_us;     /* of this attempt; 0 */
-	struct span receipt;  /* COSE_Sign1, terminal verbs; for CONFLICT that of accepted_earlier */
+	int64_t begun_us;        /* of this attempt; 0 */
+	struct span receipt;     /* COSE_Sign1, terminal verbs; for CONFLICT that of accepted_earlier */
 	struct span receipt_alt; /* CONFLICT: that of id_conflict */
 };
 enum queue_settle_status {
@@ -187,14 +194,15 @@ struct queue_reap {
 	unsigned crashes_max;
 	bool house_resend, senate_resend; /* unknown policy: later, or close as outcome_unknown */
 };
+/* n: how many went back. -1: nothing was done because our clock and that of Redis disagree (REAP). */
 typedef void (*queue_count_cb)(void *arg, enum err e, bool fenced, int64_t n);
 void queue_reap(struct queue *q, const struct queue_reap *r, queue_count_cb cb, void *arg);
 /* `token`: all that the worker knows. Everything else that it holds goes back. */
 void queue_adopt(struct queue *q, const char *worker, int64_t now_us, const struct span *token, size_t n,
-                 queue_count_cb cb, void *arg);
+		 queue_count_cb cb, void *arg);
 /* what: "house", "senate" or an office. */
 void queue_hold(struct queue *q, const char *what, int64_t until_us, const char *who, const char *reason,
-                queue_count_cb cb, void *arg);
+		queue_count_cb cb, void *arg);
 
 /* --- the other side: producers and people ---------------------------------------------------- */
 
@@ -204,9 +212,10 @@ struct queue_enqueue {
 	unsigned priority;
 	int64_t expires_us, not_before_us;
 };
+/* `r` is also there with an `e` that stands for an error reply (cwcctl shows it). */
 typedef void (*queue_reply_cb)(void *arg, enum err e, const struct resp_reply *r);
 void queue_enqueue(struct queue *q, const struct queue_enqueue *x, queue_reply_cb cb, void *arg);
-/* Any script by name with plain arguments (cwcctl): depth, admin, ... */
+/* Any script by name with plain arguments (cwcctl): depth, admin, ... ERR_NOT_FOUND. */
 void queue_script(struct queue *q, const char *script, const struct span *argv, size_t n, queue_reply_cb cb, void *arg);
 /* Any command. */
 void queue_command(struct queue *q, const struct span *argv, size_t n, queue_reply_cb cb, void *arg);

@@ -2,7 +2,8 @@
 /*
  * One address form everywhere:
  *
- *	tcp:HOST:PORT     HOST is a name, an IPv4 address or an IPv6 address in brackets
+ *	tcp:HOST:PORT     HOST is a name, an IPv4 address or an IPv6 address in brackets; port 0 lets
+ *	                  the kernel choose (listen only)
  *	unix:/PATH        a path, at most 107 bytes
  *	unix:@NAME        an abstract name (Linux)
  *	vsock:CID:PORT    decimal; CID 3 is the parent instance of an enclave, 4294967295 any (listen only)
@@ -33,7 +34,9 @@ ERR_MUST_CHECK enum err addr_parse(struct span text, struct addr *ret_addr, cons
  * ERR_RESOLVE for a tcp address with a name: it must be looked up first. */
 ERR_MUST_CHECK enum err addr_sockaddr(const struct addr *a, struct sockaddr_storage *ret_sa, socklen_t *ret_len);
 
-/* Opens a listening, non-blocking, close-on-exec socket. A stale unix path is removed first. */
+/* Opens a listening, non-blocking, close-on-exec socket. A unix path gets mode 0600, whatever the
+ * umask; a socket there that nobody listens on is removed first, anything else is left alone.
+ * ERR_EXISTS when the address is in use, ERR_RESOLVE as above, ERR_IO otherwise; errno says why. */
 ERR_MUST_CHECK enum err addr_listen(const struct addr *a, int backlog, int *ret_fd);
 
 #endif

@@ -7,6 +7,9 @@
  * copies into fresh memory and wipes the old; buf_clear() always wipes. A pointer into a buf is
  * valid until the next append or clear.
  *
+ * A buf whose cap equals its max from the start holds memory that is not its own (an array of the
+ * caller's, a secret_arena()): it is never moved, and clearing wipes it but does not free.
+ *
  * Allocation failure aborts (xmalloc): the worker's memory is bounded by its configuration, and a
  * process that cannot get it is restarted and its jobs are recovered by the queue.
  */
@@ -66,7 +69,8 @@ void buf_grew(struct buf *b, size_t n);
 void buf_drop(struct buf *b, size_t n);
 /* ERR_LIMIT after an overflow. */
 ERR_MUST_CHECK enum err buf_ok(const struct buf *b);
-/* The contents as a C string: appends a NUL that is not counted. NULL after an overflow. */
+/* The contents as a C string: appends a NUL that is not counted. NULL after an overflow, which a
+ * full buf of foreign memory has here. */
 const char *buf_cstr(struct buf *b);
 
 /* malloc, calloc, strdup that abort on failure. */

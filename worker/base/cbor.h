@@ -61,7 +61,8 @@ struct cbor_map cbor_read_map(struct cbor *c, size_t max);
 bool cbor_read_key(struct cbor *c, struct cbor_map *m, struct span *ret_key);
 /* The same for integer keys (COSE headers). */
 bool cbor_read_label(struct cbor *c, struct cbor_map *m, int64_t *ret_label);
-/* Skips one item of the types above, nested at most 8 deep, and returns its encoded form. */
+/* Skips one item of the types above, nested at most 8 deep, and returns its encoded form. Maps in
+ * it may have keys of any type; they must be in order, each once. */
 struct span cbor_skip(struct cbor *c);
 /* Marks the input as bad (a rule of the caller's was broken). */
 void cbor_fail(struct cbor *c);

@@ -16,7 +16,7 @@
 
 #define COSE_ED25519_PUBLIC 32
 #define COSE_ED25519_SECRET 64 /* libsodium's form: seed and public key */
-#define COSE_KID_MAX 64
+#define COSE_KID_MAX        64
 
 struct cose_sign1 {
 	struct span protected_header; /* encoded, as signed */
@@ -30,9 +30,9 @@ struct cose_sign1 {
 ERR_MUST_CHECK enum err cose_sign1_parse(struct span in, struct cose_sign1 *ret_msg);
 /* ERR_CRYPTO when the signature is not by this key over this context. */
 ERR_MUST_CHECK enum err cose_sign1_verify(const struct cose_sign1 *msg, struct span context,
-                                          const uint8_t key[COSE_ED25519_PUBLIC]);
+					  const uint8_t key[COSE_ED25519_PUBLIC]);
 /* Appends a signed message to out; check buf_ok(). */
 void cose_sign1_sign(struct span context, struct span kid, struct span payload,
-                     const uint8_t secret[COSE_ED25519_SECRET], struct buf *out);
+		     const uint8_t secret[COSE_ED25519_SECRET], struct buf *out);
 
 #endif

@@ -57,7 +57,6 @@ enum err_class {
 	X(JOB_FIELD_MISSING, "job_field_missing", PERMANENT, "a required member of the job is missing")                \
 	X(JOB_FIELD_UNKNOWN, "job_field_unknown", PERMANENT, "the job has a member that is not known")                 \
 	X(JOB_FIELD_TYPE, "job_field_type", PERMANENT, "a member of the job has the wrong type or size")               \
-	X(JOB_PERSONAL, "job_personal", PERMANENT, "a personal field stands in the clear part of the job")             \
 	X(JOB_ENVIRONMENT, "job_environment", PERMANENT, "the job is for another environment")                         \
 	X(JOB_QUEUE, "job_queue", PERMANENT, "the job is for another queue")                                           \
 	X(JOB_SID, "job_sid", PERMANENT, "the signed sid is not the sid of the queue entry")                           \
@@ -70,7 +69,8 @@ enum err_class {
 	/* envelope: the sealed part of a genuine job; the job ends as rejected with this name */                      \
 	X(ENVELOPE_TOO_LARGE, "envelope_too_large", PERMANENT, "the envelope is larger than 90112 bytes")              \
 	X(ENVELOPE_SYNTAX, "envelope_syntax", PERMANENT, "the envelope is not the structure of FORMATS.md")            \
-	X(ENVELOPE_ALGORITHM, "envelope_algorithm", PERMANENT, "the envelope's COSE headers are not those of FORMATS.md") \
+	X(ENVELOPE_ALGORITHM, "envelope_algorithm", PERMANENT,                                                         \
+	  "the envelope's COSE headers are not those of FORMATS.md")                                                   \
 	X(ENVELOPE_KEY, "envelope_key", RETRY, "the envelope's key id is not in the key ring")                         \
 	X(ENVELOPE_PROFILE, "envelope_profile", PERMANENT, "the envelope's key belongs to another profile")            \
 	X(ENVELOPE_POINT, "envelope_point", PERMANENT, "the envelope's public key is of low order")                    \
@@ -84,6 +84,8 @@ enum err_class {
 	X(LETTER_FIELD_UNKNOWN, "letter_field_unknown", PERMANENT, "the letter has an element that CWC 2.0 lacks")     \
 	X(LETTER_FIELD_TYPE, "letter_field_type", PERMANENT, "an element of the letter has the wrong type")            \
 	X(LETTER_FIELD_TWICE, "letter_field_twice", PERMANENT, "an element stands both in the clear and sealed")       \
+	X(LETTER_FIELD_PERSONAL, "letter_field_personal", PERMANENT,                                                   \
+	  "a personal field stands in the clear part of the job")                                                      \
 	X(LETTER_FIELD_RESERVED, "letter_field_reserved", PERMANENT, "an element that only the worker sets")           \
 	X(LETTER_INVALID, "letter_invalid", PERMANENT, "the letter breaks rules of CWC 2.0")
 
@@ -91,17 +93,17 @@ enum err {
 #define ERR_ENUM(e, name, class, text) ERR_##e,
 	ERR_LIST(ERR_ENUM)
 #undef ERR_ENUM
-	ERR_COUNT
+		ERR_COUNT
 };
 
 #define ERR_MUST_CHECK __attribute__((warn_unused_result))
 
 /* Returns from the enclosing function on failure. The only macro that changes control flow. */
-#define TRY(call)                                                                                                      \
-	do {                                                                                                           \
-		enum err try_err_ = (call);                                                                            \
-		if (try_err_ != ERR_OK)                                                                                \
-			return try_err_;                                                                               \
+#define TRY(call)                           \
+	do {                                \
+		enum err try_err_ = (call); \
+		if (try_err_ != ERR_OK)     \
+			return try_err_;    \
 	} while (0)
 
 /* The stable name ("job_signature"), the class, and the text for people. Never NULL. */
@@ -111,10 +113,10 @@ const char *err_text(enum err e);
 
 /* Prints file and line and aborts. Stays on in release builds: a worker whose own invariant is
  * broken must not send letters. Never put a side effect into `cond`. */
-#define BUG_ON(cond)                                                                                                   \
-	do {                                                                                                           \
-		if (__builtin_expect(!!(cond), 0))                                                                     \
-			err_bug(__FILE__, __LINE__, #cond);                                                            \
+#define BUG_ON(cond)                                        \
+	do {                                                \
+		if (__builtin_expect(!!(cond), 0))          \
+			err_bug(__FILE__, __LINE__, #cond); \
 	} while (0)
 void err_bug(const char *file, int line, const char *what) __attribute__((noreturn));
 

@@ -28,7 +28,9 @@ void secret_arena_free(struct buf *b);
 
 /* Reads a secret from a file of at most max bytes into guarded memory, with trailing newlines cut,
  * and a NUL behind it. ERR_NOT_FOUND, ERR_IO, ERR_LIMIT; ERR_CONFIG when the file is empty or
- * readable by others (mode & 077, files not owned by root or us). The caller frees with
+ * readable by others (mode & 077, files not owned by root or us), is not a regular file or holds
+ * a NUL. An access list that gives rights to nobody but us is fine: service managers hand out
+ * credentials so. Links are followed; what counts is the file behind them. The caller frees with
  * secret_free(). */
 ERR_MUST_CHECK enum err secret_file(const char *path, size_t max, char **ret_secret);
 

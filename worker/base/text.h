@@ -20,21 +20,24 @@ ERR_MUST_CHECK enum err text_unbase64(struct span in, struct buf *out);
 /* The number of code points of well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms,
  * at most U+10FFFF). ERR_SYNTAX for anything else. */
 ERR_MUST_CHECK enum err text_utf8_length(struct span in, size_t *ret_points);
-/* Decodes the code point at *at and moves *at behind it. `in` must be well-formed. */
+/* Decodes the code point at *at and moves *at behind it. `in` must be well-formed (a byte
+ * that is not reads as U+FFFD), and *at below its end. */
 uint32_t text_utf8_next(struct span in, size_t *at);
 
 /* A decimal number without sign, space or leading zero. ERR_SYNTAX, ERR_RANGE above max. */
 ERR_MUST_CHECK enum err text_uint(struct span in, uint64_t max, uint64_t *ret_value);
-/* The same with an optional minus sign. */
+/* The same with an optional minus sign; "-0" is ERR_SYNTAX. */
 ERR_MUST_CHECK enum err text_int(struct span in, int64_t *ret_value);
 
-/* "2026-03-02T17:04:05Z" (20 characters and a NUL) from seconds since 1970, 0 <= t < year 10000. */
+/* "2026-03-02T17:04:05Z" (20 characters and a NUL) from seconds since 1970. A time outside of the
+ * years 1970 to 9999 becomes the nearest one inside. */
 #define TEXT_TIME_SIZE 21
 void text_time(int64_t unix_s, char ret_out[TEXT_TIME_SIZE]);
 /* With milliseconds: "2026-03-02T17:04:05.123Z". */
 #define TEXT_TIME_MS_SIZE 25
 void text_time_ms(int64_t unix_ms, char ret_out[TEXT_TIME_MS_SIZE]);
-/* RFC 3339 with "Z" or an offset, seconds resolution (a fraction is accepted and dropped). */
+/* RFC 3339 with "Z" or an offset, seconds resolution (a fraction is accepted and dropped). A
+ * leap second counts as the first second of the next day. ERR_SYNTAX. */
 ERR_MUST_CHECK enum err text_parse_time(struct span in, int64_t *ret_unix_s);
 
 /* Calendar of the proleptic Gregorian calendar, from days since 1970-01-01 and back. */

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+# One makefile, not recursive. `make help` lists the targets.
+
+SHELL := /bin/bash
+VARIANT ?= release
+PREFIX ?= /usr
+SYSCONFDIR ?= /etc
+DESTDIR ?=
+LETTERS ?= 60
+B := build/$(VARIANT)
+PYTHON := /usr/bin/python3
+V ?= 0
+Q := $(if $(filter 0,$(V)),@,)
+
+PKGS := libsodium libcbor hiredis libcurl openssl libuv jansson inih
+
+WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wcast-qual \
+        -Wundef -Wswitch-enum
+HARDEN := -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection -ftrivial-auto-var-init=zero \
+          -fzero-call-used-regs=used-gpr $(if $(filter x86_64,$(shell uname -m)),-fcf-protection,-mbranch-protection=standard)
+LDHARDEN := -Wl,-z,relro,-z,now -Wl,-z,noexecstack -Wl,--as-needed
+
+CFLAGS_release := -O2 -g $(HARDEN)
+CFLAGS_dev := -O1 -g $(HARDEN) -DCWC_DEV
+CFLAGS_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+CFLAGS_cov := -O0 -g --coverage
+LDFLAGS_release := -pie $(LDHARDEN)
+LDFLAGS_dev := -pie $(LDHARDEN)
+LDFLAGS_asan := -fsanitize=address,undefined
+LDFLAGS_cov := --coverage
+
+STD := -std=c17 -D_GNU_SOURCE -fPIE -I. -ffile-prefix-map=$(CURDIR)=. -include worker/base/banned.h
+CC := gcc
+# Asked once, and only when something is compiled: a fresh machine has no pkg-config yet.
+PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PKGS)))$(PKG_CFLAGS)
+PKG_LIBS = $(eval PKG_LIBS := $$(shell pkg-config --libs $(PKGS)) -lm)$(PKG_LIBS)
+ALL_CFLAGS = $(STD) $(WARN) $(CFLAGS_$(VARIANT)) $(PKG_CFLAGS) $(CFLAGS)
+
+BASE := $(addprefix worker/base/,err.c buf.c text.c cbor.c cose.c secret.c addr.c log.c clock.c dial.c stream.c)
+CWC := $(wildcard cwc/*.c)
+QUEUE := $(wildcard queue/*.c)
+ATTEST := $(wildcard attest/*.c)
+CONFIG := $(filter-out config/gen.c,$(wildcard config/*.c))
+WORKER := $(filter-out worker/main.c,$(wildcard worker/*.c))
+LUA := $(wildcard queue/lua/*.lua)
+CTL := $(wildcard ops/cwcctl/*.c)
+LIB := $(BASE) $(CWC) $(QUEUE) $(ATTEST) $(CONFIG) $(WORKER)
+
+UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
+TOOLS := $(patsubst tests/tools/%.c,%,$(wildcard tests/tools/*.c)) $(patsubst tests/it/%.c,%,$(wildcard tests/it/*.c))
+FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+C_FILES := $(LIB) worker/main.c config/gen.c $(CTL) $(wildcard tests/*/*.c)
+H_FILES := $(wildcard */*.h */*/*.h)
+SH_FILES := $(shell grep -lE '^\#!.*\b(ba)?sh' .ci/run ops/* ops/*/* queue/*.sh tests/*/*.sh 2>/dev/null)
+
+LIBOBJ := $(LIB:%.c=$(B)/%.o) $(B)/queue/scripts_data.o
+
+.DEFAULT_GOAL := all
+.PHONY: all help deps run test unit it tools unit-programs fuzz-programs lint bench fuzz cov install clean man examples \
+        $(addprefix lint-,warnings tidy cppcheck analyzer shell format layering)
+
+all: $(B)/cwc-worker $(B)/cwcctl ## Build both programs (VARIANT=release|dev|asan|cov)
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+deps: ## Install the Debian packages that are missing
+	$(Q)ops/install-deps
+
+# --- building -------------------------------------------------------------------------------------
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  CC  $<"
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
+
+$(B)/queue/scripts_data.c: queue/embed.sh $(LUA)
+	@mkdir -p $(@D)
+	$(Q)sh queue/embed.sh $@ $(LUA)
+
+$(B)/queue/scripts_data.o: $(B)/queue/scripts_data.c
+	$(Q)$(CC) $(ALL_CFLAGS) -c $< -o $@
+
+$(B)/libcwc.a: $(LIBOBJ)
+	@rm -f $@
+	$(Q)$(AR) rcsD $@ $^
+
+define program
+	@mkdir -p $(@D)
+	@echo "  LD  $@"
+	$(Q)$(CC) $(LDFLAGS_$(VARIANT)) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(PKG_LIBS) $(1)
+endef
+
+$(B)/cwc-worker: $(B)/worker/main.o $(B)/libcwc.a
+	$(call program)
+$(B)/cwcctl: $(CTL:%.c=$(B)/%.o) $(B)/libcwc.a
+	$(call program)
+$(B)/config-gen: $(B)/config/gen.o $(B)/libcwc.a
+	$(call program)
+$(UNIT:%=$(B)/unit/%): $(B)/unit/%: $(B)/tests/unit/%.o $(B)/libcwc.a
+	$(call program,-lcmocka)
+$(B)/tools/%: $(B)/tests/tools/%.o $(B)/libcwc.a
+	$(call program)
+$(B)/tools/%: $(B)/tests/it/%.o $(B)/libcwc.a
+	$(call program)
+$(FUZZ:%=$(B)/fuzz/%): $(B)/fuzz/%: $(B)/tests/fuzz/%.o $(B)/tests/fuzz/driver.o $(B)/libcwc.a
+	$(call program)
+.SECONDARY:
+
+examples: $(B)/config-gen ## Write the commented example configurations anew
+	$(Q)$(B)/config-gen measured >config/cwc-worker.conf && $(B)/config-gen host >config/host.conf
+
+man: $(B)/cwc-worker.8 $(B)/cwcctl.1 $(B)/cwc-worker.conf.5 ## Make the manual pages
+
+$(B)/cwcctl.1: $(B)/cwcctl
+	$(Q)$< help --man >$@
+$(B)/cwc-worker.conf.5: $(B)/config-gen ops/man/cwc-worker.conf.5.in
+	$(Q)sed -e '/^@TABLE@$$/{r /dev/stdin' -e 'd}' ops/man/cwc-worker.conf.5.in < <($< man) >$@
+$(B)/cwc-worker.8: ops/man/cwc-worker.8
+	@mkdir -p $(@D)
+	$(Q)cp $< $@
+
+install: all man ## Install programs, manual pages, units and examples (DESTDIR=, PREFIX=/usr)
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man{1,5,8} \
+	        $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/sysusers.d \
+	        $(DESTDIR)$(PREFIX)/share/doc/cwc-worker $(DESTDIR)$(SYSCONFDIR)/cwc-worker
+	install -m 755 $(B)/cwc-worker $(DESTDIR)$(PREFIX)/sbin/
+	install -m 755 $(B)/cwcctl $(DESTDIR)$(PREFIX)/bin/
+	install -m 644 $(B)/cwcctl.1 $(DESTDIR)$(PREFIX)/share/man/man1/
+	install -m 644 $(B)/cwc-worker.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/
+	install -m 644 $(B)/cwc-worker.8 $(DESTDIR)$(PREFIX)/share/man/man8/
+	install -m 644 ops/systemd/cwc-worker.service $(DESTDIR)$(PREFIX)/lib/systemd/system/
+	install -m 644 ops/systemd/cwc-worker.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/cwc-worker.conf
+	install -m 644 README.md CHANGELOG.md SECURITY.md queue/PROTOCOL.md queue/FORMATS.md config/cwc-worker.conf \
+	        config/host.conf $(DESTDIR)$(PREFIX)/share/doc/cwc-worker/
+
+clean: ## Remove everything that was built
+	rm -rf build
+
+# --- running --------------------------------------------------------------------------------------
+
+run: ## Show the main job: sample letters to simulated chambers (LETTERS=60)
+	$(Q)ops/install-deps run
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)CWC_BUILD=$(B) $(PYTHON) tests/demo/run.py --letters $(LETTERS) $(if $(HOLD),--hold)
+
+# --- testing --------------------------------------------------------------------------------------
+
+RUN_TESTS := $(PYTHON) tests/run.py
+IT := $(patsubst tests/it/%.py,%,$(wildcard tests/it/test_*.py))
+
+test: ## The whole test suite, from nothing
+	$(Q)ops/install-deps test
+	$(Q)$(MAKE) --no-print-directory all tools
+	$(Q)$(MAKE) --no-print-directory VARIANT=asan all tools unit-programs fuzz-programs
+	$(Q)CWC_BUILD=$(B) $(RUN_TESTS) $(ALL_TESTS)
+
+tools: $(TOOLS:%=$(B)/tools/%) $(B)/config-gen
+unit-programs: $(UNIT:%=$(B)/unit/%)
+fuzz-programs: $(FUZZ:%=$(B)/fuzz/%)
+
+# Unit tests and fuzz replays run under the sanitizers; the integration tests on what is installed.
+ALL_TESTS = $(UNIT:%=%=build/asan/unit/%) $(IT:%='%=$(PYTHON) tests/it/%.py') \
+            'test_sim=$(PYTHON) tests/sim/test_sim.py' 'test_protocol=$(PYTHON) tests/queue/test_protocol.py' \
+            'check=$(PYTHON) tests/queue/check.py' 'exhaust=$(PYTHON) tests/queue/exhaust.py --short' \
+            'mutants=$(PYTHON) tests/queue/mutants.py' 'layering=tests/lint-layering' \
+            $(FUZZ:%='%=$(PYTHON) tests/fuzz/replay.py build/asan/fuzz/% %')
+
+unit: unit-programs ## Unit tests only (VARIANT=asan for sanitizers)
+	$(Q)$(RUN_TESTS) $(UNIT:%=%=$(B)/unit/%)
+
+it: all tools ## Integration tests only
+	$(Q)CWC_BUILD=$(B) $(RUN_TESTS) $(IT:%='%=$(PYTHON) tests/it/%.py')
+
+FUZZ_SECONDS ?= 60
+fuzz: ## Fuzz every parser with libFuzzer (clang; FUZZ_SECONDS=60 each)
+	$(Q)$(PYTHON) tests/fuzz/run.py --seconds $(FUZZ_SECONDS)
+
+cov: ## Line coverage of the pure modules (must be 95 %)
+	$(Q)$(MAKE) --no-print-directory VARIANT=cov all tools unit-programs
+	$(Q)$(PYTHON) tests/cov.py build/cov $(UNIT)
+
+bench: ## Letters per second and CPU per letter beside the machine's ceiling
+	$(Q)ops/install-deps test
+	$(Q)$(MAKE) --no-print-directory all tools
+	$(Q)CWC_BUILD=$(B) $(PYTHON) tests/bench/bench.py
+
+# --- lint -----------------------------------------------------------------------------------------
+
+lint: lint-warnings lint-analyzer lint-tidy lint-cppcheck lint-shell lint-format lint-layering ## All static checks
+	@echo "lint: ok"
+
+lint-warnings:
+	$(Q)$(MAKE) --no-print-directory B=build/lint CFLAGS=-Werror all tools unit-programs fuzz-programs
+
+# -O2 -fanalyzer on every file of ours but the tests.
+lint-analyzer:
+	@echo "  gcc -fanalyzer"
+	$(Q)printf '%s\n' $(LIB) worker/main.c $(CTL) config/gen.c | xargs -P 2 -n 8 \
+	        $(CC) $(STD) $(WARN) -Werror -fanalyzer -O1 $(PKG_CFLAGS) -fsyntax-only
+
+lint-tidy:
+	@echo "  clang-tidy"
+	$(Q)printf '%s\n' $(LIB) worker/main.c $(CTL) config/gen.c | xargs -P 2 -n 6 \
+	        sh -c 'clang-tidy --quiet --warnings-as-errors="*" "$$@" -- $(STD) $(PKG_CFLAGS) 2>/dev/null' tidy
+
+lint-cppcheck:
+	@echo "  cppcheck"
+	$(Q)cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
+	        --suppressions-list=tests/cppcheck.suppress -I. -D_GNU_SOURCE -j 2 $(LIB) worker/main.c $(CTL) config/gen.c
+
+lint-shell:
+	@echo "  shellcheck"
+	$(Q)shellcheck $(SH_FILES)
+
+lint-format:
+	@echo "  clang-format"
+	$(Q)clang-format --dry-run -Werror $(C_FILES) $(H_FILES)
+
+lint-layering:
+	$(Q)tests/lint-layering
+
+-include $(shell find build -name '*.d' 2>/dev/null)

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Rules between keys. The ones that matter most: a worker sends to Congress in earnest only when
+ * environment and URL say so independently of each other, and an API key goes to one host only.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "config/table.h"
+
+static const char *const sections[CONFIG_CHAMBERS] = { [CONFIG_HOUSE] = "house", [CONFIG_SENATE] = "senate" };
+
+static bool has_problem(const struct config_problems *p, const char *section, const char *name)
+{
+	char key[sizeof(p->at[0].key)];
+
+	(void)snprintf(key, sizeof(key), "%s.%s", section, name);
+	for (size_t i = 0; i < p->n; i++)
+		if (strcmp(p->at[i].key, key) == 0)
+			return true;
+	return false;
+}
+
+static void refuse(const struct config_check *k, const char *section, const char *name, const char *rule)
+{
+	size_t i = config_find(section, name);
+	struct config_origin at = { .file = k->measured };
+
+	BUG_ON(i == config_n_keys);
+	if (has_problem(k->problems, section, name))
+		return;
+	if (k->origin[i].line)
+		at = k->origin[i];
+	config_problem_add(k->problems, &at, section, name, rule);
+}
+
+static bool is_production(const struct config *c)
+{
+	return strcmp(c->environment, "production") == 0;
+}
+
+/* --- chambers -------------------------------------------------------------------------------- */
+
+static void check_host(const struct config_check *k, size_t i, const char *name, struct span host)
+{
+	for (size_t n = 0; n < k->c->n_allowed_hosts; n++)
+		if (span_eq_str(host, k->c->allowed_host[n]))
+			return;
+	/* A broken list says nothing about the URL. */
+	if (!has_problem(k->problems, "http", "allowed_host"))
+		refuse(k, sections[i], name, "must be on a host that http.allowed_host names");
+}
+
+/* The two switches. In the sandbox nothing that even looks like a production endpoint will do. */
+static void check_environment(const struct config_check *k, size_t i, struct span host, struct span path)
+{
+	bool house = span_eq_str(host, "cwc.house.gov");
+
+	if (!is_production(k->c)) {
+		if (house || strcasestr(k->c->chamber[i].url, "production-messages"))
+			refuse(k, sections[i], "url",
+			       "must not be a production endpoint while worker.environment is sandbox");
+	} else if (i == CONFIG_HOUSE && !(house && span_eq_str(path, "/v2/message"))) {
+		refuse(k, sections[i], "url",
+		       "must be /v2/message on cwc.house.gov while worker.environment is production");
+	} else if (i == CONFIG_SENATE && !span_eq_str(path, "/api/production-messages/")) {
+		refuse(k, sections[i], "url",
+		       "must have the path /api/production-messages/ while worker.environment is production");
+	}
+}
+
+static void check_urls(const struct config_check *k, size_t i)
+{
+	const struct config_chamber *ch = &k->c->chamber[i];
+	struct span host, path, offices_host, offices_path;
+	const char *rule;
+	enum err e = config_url(span_str(ch->url), &host, &path, &rule);
+
+	BUG_ON(e != ERR_OK);
+	check_host(k, i, "url", host);
+	check_environment(k, i, host, path);
+	if (!ch->offices_url[0]) {
+		if (ch->offices_policy == CONFIG_OFFICES_HOLD)
+			refuse(k, sections[i], "offices_url", "is needed with offices_policy = hold");
+		return;
+	}
+	e = config_url(span_str(ch->offices_url), &offices_host, &offices_path, &rule);
+	BUG_ON(e != ERR_OK);
+	check_host(k, i, "offices_url", offices_host);
+	/* It is asked with the same API key. */
+	if (!span_eq(host, offices_host))
+		refuse(k, sections[i], "offices_url", "must be on the host of url");
+}
+
+static void check_needed(const struct config_check *k, size_t i)
+{
+	const struct config_chamber *ch = &k->c->chamber[i];
+	const struct {
+		const char *name, *value;
+	} needed[] = {
+		{ "agent", ch->agent },
+		{ "agent_ack_email", ch->agent_ack_email },
+		{ "agent_contact_name", ch->agent_contact_name },
+		{ "agent_contact_email", ch->agent_contact_email },
+		{ "agent_contact_phone", ch->agent_contact_phone },
+		{ "api_key_file", ch->api_key_file },
+	};
+
+	for (size_t n = 0; n < sizeof(needed) / sizeof(needed[0]); n++)
+		if (!needed[n].value[0])
+			refuse(k, sections[i], needed[n].name, "is needed while the chamber is enabled");
+}
+
+static void check_chamber(const struct config_check *k, size_t i)
+{
+	const struct config_chamber *ch = &k->c->chamber[i];
+
+	check_urls(k, i);
+	check_needed(k, i);
+	if (ch->rate > ch->rate_ceiling)
+		refuse(k, sections[i], "rate", "must not be above rate_ceiling");
+	if (ch->connect_timeout_ms > ch->total_timeout_ms)
+		refuse(k, sections[i], "connect_timeout", "must not be longer than total_timeout");
+	if (ch->first_byte_timeout_ms > ch->total_timeout_ms)
+		refuse(k, sections[i], "first_byte_timeout", "must not be longer than total_timeout");
+}
+
+/* --- the others ------------------------------------------------------------------------------ */
+
+static void check_queue(const struct config_check *k)
+{
+	const struct config *c = k->c;
+
+	if (!c->queue_tls_verify && is_production(c))
+		refuse(k, "queue", "tls_verify", "may be false only while worker.environment is sandbox");
+	if (c->queue_tls && c->queue_tls_verify) {
+		if (!c->queue_ca_file[0])
+			refuse(k, "queue", "ca_file", "is needed with tls = true");
+		if (!c->queue_tls_host[0] && c->queue_address.kind != ADDR_TCP)
+			refuse(k, "queue", "tls_host", "is needed: the address has no host name");
+	}
+	if (c->queue_user[0] && !c->queue_password_file[0])
+		refuse(k, "queue", "password_file", "is needed with user");
+	if (c->queue_cert_file[0] && !c->queue_key_file[0])
+		refuse(k, "queue", "key_file", "is needed with cert_file");
+	if (c->queue_key_file[0] && !c->queue_cert_file[0])
+		refuse(k, "queue", "cert_file", "is needed with key_file");
+}
+
+static void check_jobs(const struct config_check *k)
+{
+	const struct config *c = k->c;
+
+	if (c->n_signers == 0)
+		refuse(k, "jobs", "signer", "is needed");
+	for (size_t i = 1; i < c->n_signers; i++)
+		for (size_t j = 0; j < i; j++)
+			if (strcmp(c->signer[i].kid, c->signer[j].kid) == 0)
+				refuse(k, "jobs", "signer", "has a key id that another signer has");
+	if (c->backoff_base_ms > c->backoff_cap_ms)
+		refuse(k, "jobs", "backoff_base", "must not be longer than backoff_cap");
+}
+
+void config_check_rules(const struct config_check *k)
+{
+	bool any = false;
+
+	check_queue(k);
+	check_jobs(k);
+	if (k->c->key_source == CONFIG_KEYS_FILE && !k->c->key_file[0])
+		refuse(k, "keys", "file", "is needed with source = file");
+	for (size_t i = 0; i < CONFIG_CHAMBERS; i++) {
+		if (k->c->chamber[i].enabled)
+			check_chamber(k, i);
+		any = any || k->c->chamber[i].enabled;
+	}
+	if (!any)
+		refuse(k, "house", "enabled", "or senate.enabled must be true");
+}

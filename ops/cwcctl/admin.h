@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Acts of people. Each is written to the stream `audit` by the script, with who did it:
+ * "user@host" of this process.
+ */
+#ifndef OPS_CWCCTL_ADMIN_H
+#define OPS_CWCCTL_ADMIN_H
+
+#include "ops/cwcctl/session.h"
+
+/* The script ADMIN; the reply's first word says how it went. NULL after a report. */
+struct resp_reply *admin_call(struct ctl *c, const char *verb, const char *a, const char *b, const char *arg_c);
+
+#endif

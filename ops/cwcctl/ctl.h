@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cwcctl: what a command gets, and the table that describes all commands.
+ *
+ * A command is a row of ctl_commands[]: the dispatcher, --help, `help COMMAND`, the manual page and
+ * the check of options and arguments all read the same row. A command returns its exit status and
+ * never exits; it reports an error once, on one line of standard error, with ctl_fail() or
+ * ctl_complain(). What it prints on standard output goes through out.h.
+ *
+ * Secrets (signer keys, passwords) come from files with mode 0600, never from the command line or
+ * the environment. Letters are held in buffers that are wiped.
+ */
+#ifndef OPS_CWCCTL_CTL_H
+#define OPS_CWCCTL_CTL_H
+
+#include "worker/base/buf.h"
+
+/* sysexits.h where it has a fitting number. */
+enum ctl_exit {
+	CTL_OK = 0,
+	CTL_NO = 1,           /* the answer is no */
+	CTL_USAGE = 64,       /* EX_USAGE */
+	CTL_UNAVAILABLE = 69, /* EX_UNAVAILABLE: Redis */
+	CTL_INTERNAL = 70,    /* EX_SOFTWARE */
+	CTL_CONFIG = 78       /* EX_CONFIG: a configuration, a key file, a ring */
+};
+
+/* X(ENUM, name, argument or NULL, text). The common ones first: up to HELP. */
+#define CTL_OPTIONS(X)                                                                                                 \
+	X(REDIS, "redis", "ADDRESS",                                                                                   \
+	  "Redis: tcp:HOST:PORT, unix:/PATH, unix:@NAME or vsock:CID:PORT; default unix:/run/redis/redis.sock.")       \
+	X(QUEUE, "queue", "NAME", "Name of the queue, the hash tag of its keys; default q.")                           \
+	X(USER, "user", "NAME", "User for AUTH; needs --password-file.")                                               \
+	X(PASSWORD_FILE, "password-file", "FILE", "File with the password for AUTH; its mode must be 0600.")           \
+	X(TLS, "tls", NULL, "Speak TLS; needs --ca.")                                                                  \
+	X(TLS_HOST, "tls-host", "NAME", "Name in the certificate; default the host of --redis.")                       \
+	X(CA, "ca", "FILE", "CA certificates (PEM) that the server's certificate is checked against.")                 \
+	X(CERT, "cert", "FILE", "Client certificate (PEM); needs --key.")                                              \
+	X(KEY, "key", "FILE", "Key of the client certificate (PEM).")                                                  \
+	X(TIMEOUT, "timeout", "DURATION", "Longest wait for the connection and for each answer; default 5s.")          \
+	X(JSON, "json", NULL, "Print JSON: one document, or one object a line where there is no end to it.")           \
+	X(HELP, "help", NULL, "Print help and exit.")                                                                  \
+	X(SIGNER, "signer", "PEMFILE",                                                                                 \
+	  "Ed25519 private key that signs the jobs: PKCS#8 PEM as `openssl genpkey -algorithm ed25519` writes it. "    \
+	  "The file's mode must be 0600.")                                                                             \
+	X(KID, "kid", "KID", "Key id of the signer, as configured in the workers.")                                    \
+	X(ENVIRONMENT, "environment", "ENV", "sandbox or production: which workers may send; default sandbox.")        \
+	X(RING, "ring", "FILE",                                                                                        \
+	  "Public ring keys to seal to, a line each: PROFILE KID HEX [CONTEXT]... Default: those that the newest "     \
+	  "worker published.")                                                                                         \
+	X(FORCE, "force", NULL, "Do not check the letters by the rules of CWC 2.0 first.")                             \
+	X(KEEP_GOING, "keep-going", NULL, "Go on after bad lines.")                                                    \
+	X(OFFICE, "office", "CODE", "The office, such as HNE03 or SNE02.")                                             \
+	X(CHAMBER, "chamber", "CHAMBER", "house or senate; default: the office's.")                                    \
+	X(FOLLOW, "follow", NULL, "Wait for more; an interrupt ends it.")                                              \
+	X(FROM, "from", "ID", "Begin after this entry: an id as printed in the JSON, or $ for new ones only.")         \
+	X(COUNT, "count", "N", "At most N entries.")                                                                   \
+	X(VERIFY, "verify", NULL, "Check every receipt's signature and that it says what the entry says.")             \
+	X(WATCH, "watch", "SECONDS", "Again every SECONDS until interrupted.")                                         \
+	X(ALL, "all", NULL, "All dead letters.")                                                                       \
+	X(DRY_RUN, "dry-run", NULL, "Only say what would be done.")                                                    \
+	X(UNTIL, "until", "TIME", "RFC 3339, or seconds since 1970.")                                                  \
+	X(FOR, "for", "DURATION", "A number and ms, s, min, h or d.")                                                  \
+	X(REASON, "reason", "TEXT", "Why, at most 200 bytes; everybody who looks at the queue reads it.")              \
+	X(MARKDOWN, "markdown", NULL, "Print a Markdown table.")                                                       \
+	X(MAN, "man", NULL, "Print the manual page cwcctl(1).")
+
+enum ctl_option {
+#define CTL_OPTION_ENUM(e, name, arg, text) OPT_##e,
+	CTL_OPTIONS(CTL_OPTION_ENUM)
+#undef CTL_OPTION_ENUM
+		OPT_COUNT
+};
+
+#define CTL_BIT(o)     (UINT64_C(1) << (o))
+#define CTL_COMMON     (CTL_BIT(OPT_HELP + 1) - 1)
+#define CTL_SEAL       (CTL_BIT(OPT_SIGNER) | CTL_BIT(OPT_KID) | CTL_BIT(OPT_ENVIRONMENT) | CTL_BIT(OPT_RING))
+#define CTL_ARGS_MAX   64
+#define CTL_KID_MAX    64
+#define CTL_OFFICE_MAX 5
+
+struct ctl_option_row {
+	const char *name, *arg, *text;
+};
+extern const struct ctl_option_row ctl_options[OPT_COUNT];
+
+struct session;
+struct command;
+
+struct ctl {
+	const struct command *command;
+	const char *opt[OPT_COUNT]; /* the value, "" for a flag, NULL when absent */
+	const char *arg[CTL_ARGS_MAX];
+	size_t n_args;
+	bool json;
+	struct session *session; /* session.h; opened when a command needs it */
+};
+
+struct ctl_example {
+	const char *line, *text;
+};
+
+struct command {
+	const char *name; /* one word or two: "dead list" */
+	const char *args; /* for people */
+	const char *summary;
+	const char *text; /* paragraphs, with an empty line between them */
+	uint64_t options; /* besides the common ones */
+	size_t min, max;  /* number of arguments */
+	int (*run)(struct ctl *c);
+	struct ctl_example example[3];
+};
+extern const struct command ctl_commands[];
+extern const size_t ctl_n_commands;
+
+/* --- args.c ---------------------------------------------------------------------------------- */
+
+/* Fills *c from the command line; 0, or the exit status after an error was reported. --help and no
+ * command at all give the command `help`. */
+int args_parse(int argc, char **argv, struct ctl *c);
+static inline bool ctl_has(const struct ctl *c, enum ctl_option o)
+{
+	return c->opt[o] != NULL;
+}
+/* The value of an option, or `def`. */
+static inline const char *ctl_value(const struct ctl *c, enum ctl_option o, const char *def)
+{
+	return c->opt[o] != NULL ? c->opt[o] : def;
+}
+/* Checks of arguments; 0, or the exit status after a report. */
+int args_sid(const char *s);
+int args_office(const char *s);
+/* house, senate or an office. */
+int args_what(const char *s);
+/* The option as a number of at least 1; `def` when it is absent. */
+int args_count(const struct ctl *c, enum ctl_option o, uint64_t def, uint64_t *ret_n);
+/* sandbox (the default) or production. */
+int args_environment(const struct ctl *c, const char **ret_environment);
+
+/* One line on standard error: "cwcctl: ...". Control characters are replaced. Returns `code`. */
+int ctl_fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* --- commands -------------------------------------------------------------------------------- */
+
+int cmd_seal(struct ctl *c);
+int cmd_signer_show(struct ctl *c);
+int cmd_enqueue(struct ctl *c);
+int cmd_status(struct ctl *c);
+int cmd_cancel(struct ctl *c);
+int cmd_results(struct ctl *c);
+int cmd_depth(struct ctl *c);
+int cmd_dead_list(struct ctl *c);
+int cmd_dead_show(struct ctl *c);
+int cmd_dead_replay(struct ctl *c);
+int cmd_dead_drop(struct ctl *c);
+int cmd_unknown_list(struct ctl *c);
+int cmd_unknown_resolve(struct ctl *c);
+int cmd_refused_list(struct ctl *c);
+int cmd_stuck_list(struct ctl *c);
+int cmd_audit_list(struct ctl *c);
+int cmd_offices(struct ctl *c);
+int cmd_hold(struct ctl *c);
+int cmd_resume(struct ctl *c);
+int cmd_keys(struct ctl *c);
+int cmd_workers(struct ctl *c);
+int cmd_outcomes(struct ctl *c);
+int cmd_errors(struct ctl *c);
+int cmd_model(struct ctl *c);
+int cmd_render(struct ctl *c);
+int cmd_config_check(struct ctl *c);
+int cmd_config_print(struct ctl *c);
+int cmd_config_example(struct ctl *c);
+int cmd_version(struct ctl *c);
+int cmd_help(struct ctl *c);
+
+#endif

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ops/cwcctl/reply.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "ops/cwcctl/out.h"
+#include "worker/base/text.h"
+
+#define PAGE 128 /* entries: of `stuck`, each may hold a job of 96 KiB */
+
+/* --- copies ----------------------------------------------------------------------------------- */
+
+struct resp_reply *reply_copy(const struct resp_reply *r)
+{
+	struct resp_reply *copy = xmalloc(sizeof(*copy));
+	*copy = *r;
+	if (r->text.n > 0) {
+		uint8_t *p = xmalloc(r->text.n);
+		memcpy(p, r->text.p, r->text.n);
+		copy->text.p = p;
+	} else {
+		copy->text = span_of(NULL, 0);
+	}
+	if (r->type == RESP_ARRAY && r->n > 0) {
+		copy->at = xcalloc(r->n, sizeof(*copy->at));
+		for (size_t i = 0; i < r->n; i++)
+			copy->at[i] = reply_copy(r->at[i]);
+	} else {
+		copy->at = NULL;
+	}
+	return copy;
+}
+
+void reply_free(struct resp_reply *r)
+{
+	if (r == NULL)
+		return;
+	for (size_t i = 0; r->at != NULL && i < r->n; i++)
+		reply_free(r->at[i]);
+	free(r->at);
+	free((void *)(uintptr_t)r->text.p);
+	free(r);
+}
+
+struct span reply_field(const struct resp_reply *flat, const char *name)
+{
+	for (size_t i = 0; flat->type == RESP_ARRAY && i + 1 < flat->n; i += 2)
+		if (span_eq_str(resp_text(flat->at[i]), name))
+			return resp_text(flat->at[i + 1]);
+	return span_of(NULL, 0);
+}
+
+/* --- records as JSON -------------------------------------------------------------------------- */
+
+static bool one_of(struct span name, const char *const *list)
+{
+	for (; *list != NULL; list++)
+		if (span_eq_str(name, *list))
+			return true;
+	return false;
+}
+
+static bool is_number(struct span name)
+{
+	static const char *const list[] = { "rev",  "attempt",  "crashes",     "deliveries", "generation",
+		                            "http_status", "status", "bytes", "open", NULL };
+	return one_of(name, list);
+}
+
+/* Also what only the scripts need. */
+static bool is_left_out(struct span name)
+{
+	static const char *const list[] = { "job", "receipt", "history", "score", "cell_chamber", "cell_office", NULL };
+	bool bytes = name.n > 2 && name.p[1] == ':' && (name.p[0] == 'j' || name.p[0] == 'u');
+	return bytes || one_of(name, list);
+}
+
+static json_t *number(struct span name, struct span value)
+{
+	int64_t n;
+	if (text_int(value, &n) != ERR_OK)
+		return value.n == 0 ? json_null() : out_string(value);
+	bool absent = span_eq_str(name, "http_status") || span_eq_str(name, "status") ? n == 0 : n < 0;
+	return absent ? json_null() : json_integer(n);
+}
+
+static bool is_time(struct span name)
+{
+	return name.n > 3 && span_eq_str(span_of(name.p + name.n - 3, 3), "_us");
+}
+
+static void add_member(json_t *o, struct span name, struct span value)
+{
+	char key[64];
+	int64_t us = 0;
+	size_t n = name.n - (is_time(name) ? 3 : 0);
+	if (is_left_out(name) || n == 0 || n >= sizeof(key))
+		return;
+	memcpy(key, name.p, n);
+	key[n] = '\0';
+	if (is_time(name)) {
+		json_object_set_new(o, key, text_int(value, &us) == ERR_OK ? out_time_us(us) : json_null());
+	} else if (is_number(name)) {
+		json_object_set_new(o, key, number(name, value));
+	} else if (span_eq_str(name, "retryable")) {
+		json_object_set_new(o, key, json_boolean(span_eq_str(value, "1")));
+	} else {
+		/* A name that is not UTF-8 is refused by jansson: such a member is not ours. */
+		json_object_set_new(o, key, out_string(value));
+	}
+}
+
+json_t *reply_record(const struct resp_reply *flat)
+{
+	json_t *o = json_object();
+	for (size_t i = 0; flat->type == RESP_ARRAY && i + 1 < flat->n; i += 2)
+		add_member(o, resp_text(flat->at[i]), resp_text(flat->at[i + 1]));
+	return o;
+}
+
+json_t *reply_entry(const struct resp_reply *entry)
+{
+	json_t *o = json_object(), *fields = reply_record(resp_at(entry, 1));
+	struct span id = resp_text(resp_at(entry, 0));
+	int64_t ms = 0;
+	size_t dash = 0;
+	while (dash < id.n && id.p[dash] != '-')
+		dash++;
+	json_object_set_new(o, "id", out_string(id));
+	if (text_int(span_of(id.p, dash), &ms) == ERR_OK)
+		json_object_set_new(o, "written", out_time_us(ms * 1000));
+	json_object_update(o, fields);
+	json_decref(fields);
+	return o;
+}
+
+static struct span cut(struct span *rest, uint8_t end)
+{
+	size_t n = 0;
+	while (n < rest->n && rest->p[n] != end)
+		n++;
+	struct span part = span_of(rest->p, n);
+	*rest = n < rest->n ? span_of(rest->p + n + 1, rest->n - n - 1) : span_of(rest->p + n, 0);
+	return part;
+}
+
+json_t *reply_history(struct span text)
+{
+	json_t *all = json_array();
+	while (text.n > 0) {
+		struct span line = cut(&text, ';');
+		json_t *o = json_object();
+		int64_t ms;
+		json_object_set_new(o, "attempt", number(span_lit("attempt"), cut(&line, ',')));
+		json_object_set_new(o, "begun", text_int(cut(&line, ','), &ms) == ERR_OK ? out_time_us(ms * 1000) : json_null());
+		json_object_set_new(o, "ended", text_int(cut(&line, ','), &ms) == ERR_OK ? out_time_us(ms * 1000) : json_null());
+		json_object_set_new(o, "http_status", number(span_lit("http_status"), cut(&line, ',')));
+		json_object_set_new(o, "outcome", out_string(line));
+		json_array_append_new(all, o);
+	}
+	return all;
+}
+
+/* --- streams ---------------------------------------------------------------------------------- */
+
+/* One page after `last`, which moves on; the number of entries, or -1 after a report. */
+static int page(struct ctl *c, const char *suffix, char *last, size_t size, uint64_t max, json_t *all)
+{
+	char count[24], start[80];
+	snprintf(count, sizeof(count), "%u", max < PAGE ? (unsigned)max : PAGE);
+	snprintf(start, sizeof(start), "%s%s", last[0] ? "(" : "", last[0] ? last : "-");
+	struct resp_reply *r = session_call(c, SESSION_ARGV(span_lit("XRANGE"), session_key(c, suffix), span_str(start),
+							    span_lit("+"), span_lit("COUNT"), span_str(count)));
+	if (r == NULL)
+		return -1;
+	int n = (int)r->n;
+	for (size_t i = 0; i < r->n; i++)
+		json_array_append_new(all, reply_entry(r->at[i]));
+	if (n > 0) {
+		struct span id = resp_text(resp_at(r->at[n - 1], 0));
+		snprintf(last, size, "%.*s", (int)id.n, (const char *)id.p);
+	}
+	reply_free(r);
+	return n;
+}
+
+json_t *reply_stream(struct ctl *c, const char *suffix, const char *from, uint64_t max)
+{
+	json_t *all = json_array();
+	char last[64];
+	snprintf(last, sizeof(last), "%s", from);
+	while (json_array_size(all) < max) {
+		int n = page(c, suffix, last, sizeof(last), max - json_array_size(all), all);
+		if (n == 0)
+			break;
+		if (n < 0) {
+			json_decref(all);
+			return NULL;
+		}
+	}
+	return all;
+}
+
+json_t *reply_stream_tail(struct ctl *c, const char *suffix, uint64_t max)
+{
+	char count[24];
+	snprintf(count, sizeof(count), "%llu", (unsigned long long)max);
+	struct resp_reply *r = session_call(c, SESSION_ARGV(span_lit("XREVRANGE"), session_key(c, suffix), span_lit("+"),
+							    span_lit("-"), span_lit("COUNT"), span_str(count)));
+	if (r == NULL)
+		return NULL;
+	json_t *all = json_array();
+	for (size_t i = r->n; i-- > 0;)
+		json_array_append_new(all, reply_entry(r->at[i]));
+	reply_free(r);
+	return all;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ops/cwcctl/units.h"
+
+#include <string.h>
+
+#include "worker/base/text.h"
+
+#define DAY_MS   86400000U
+#define TIME_MAX 253402300799 /* 9999-12-31T23:59:59Z */
+
+enum err units_duration(const char *text, uint64_t *ret_ms)
+{
+	static const struct {
+		const char *unit;
+		uint64_t ms;
+	} units[] = { { "ms", 1 }, { "s", 1000 }, { "min", 60000 }, { "h", 3600000 }, { "d", DAY_MS } };
+	size_t digits = strspn(text, "0123456789");
+	uint64_t n;
+	TRY(text_uint(span_of(text, digits), UINT32_MAX, &n));
+	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+		if (strcmp(text + digits, units[i].unit) != 0)
+			continue;
+		if (n > 365 * (uint64_t)DAY_MS / units[i].ms)
+			return ERR_RANGE;
+		*ret_ms = n * units[i].ms;
+		return ERR_OK;
+	}
+	return ERR_SYNTAX;
+}
+
+enum err units_time(const char *text, int64_t *ret_unix_s)
+{
+	struct span s = span_str(text);
+	uint64_t n;
+	if (text_uint(s, TIME_MAX, &n) == ERR_OK) {
+		*ret_unix_s = (int64_t)n;
+		return ERR_OK;
+	}
+	return text_parse_time(s, ret_unix_s);
+}

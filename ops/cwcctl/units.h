@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Durations and times as people write them. Pure.
+ */
+#ifndef OPS_CWCCTL_UNITS_H
+#define OPS_CWCCTL_UNITS_H
+
+#include "worker/base/buf.h"
+
+/* A whole number and ms, s, min, h or d, as in the configuration: "90s". At most 365 days.
+ * ERR_SYNTAX, ERR_RANGE. */
+ERR_MUST_CHECK enum err units_duration(const char *text, uint64_t *ret_ms);
+/* RFC 3339, or seconds since 1970 in digits; after 1970 and before 10000. ERR_SYNTAX. */
+ERR_MUST_CHECK enum err units_time(const char *text, int64_t *ret_unix_s);
+
+#endif

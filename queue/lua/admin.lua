@@ -1,0 +1,165 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- ADMIN: what people and the app server do. Each act is written to `audit` first.
+-- ARGV verb who a b c
+--   cancel sid[:office] [rev]     hold WHAT until_us reason     resume WHAT     WHAT: house, senate or an office
+--   replay sid office             drop sid office               resolve sid office resend|drop|accepted
+-- -> [OK, ...] | [NONE] | [STATE, state] | [TOOLATE, state] | [REV, rev] | [INFLIGHT, state] | [BADVERB] | [BADARG]
+
+local verb, who, a, b, c = ARGV[1], ARGV[2] or '', ARGV[3] or '', ARGV[4] or '', ARGV[5] or ''
+local AUDIT_MAX = 100000
+local now = clock()
+
+-- Cancel -------------------------------------------------------------------------------------------
+
+-- The flag that the holder of the job meets at BEGIN or SETTLE.
+local function cancel_flag(id, j)
+	local rev = j.rev + 1
+	call('HSET', job_key(id), 'why', reason(j, 'cancelled'), 'rev', rev)
+	local sid, office = split(id)
+	status_show(sid, office, j.state, j.last, rev)
+end
+
+local function cancel_one(id, want_rev)
+	local j = job_read(id)
+	if not j then
+		return {'NONE'}
+	elseif want_rev ~= '' and want_rev ~= j.rev then
+		return {'REV', j.rev}
+	elseif FINAL[j.state] then
+		return {'TOOLATE', j.state}
+	elseif j.state == 'begun' then
+		if j.why == '' then
+			cancel_flag(id, j)
+		end
+		return {'INFLIGHT', j.state} -- counts only if this POST is not accepted
+	elseif j.why ~= '' then
+		return {'OK', j.state}
+	elseif j.state == 'taken' then
+		cancel_flag(id, j)
+		return {'OK', 'taken'}
+	end
+	local rev = j.rev + 1
+	call('ZADD', PREFIX .. 'close', num(now), id)
+	call('HSET', job_key(id), 'state', 'close', 'why', reason(j, 'cancelled'), 'rev', rev)
+	place_leave(id, j.state, j)
+	local sid, office = split(id)
+	status_show(sid, office, 'close', j.last, rev)
+	return {'OK', 'close'}
+end
+
+-- A whole submission: [OK, office, word, office, word, ...].
+local function cancel_all(sid)
+	local offices, reply = call('HGET', sub_key(sid), 'offices'), {'OK'}
+	if not offices then
+		return {'NONE'}
+	end
+	for office in offices:gmatch('[^,]+') do
+		local one = cancel_one(sid .. ':' .. office, '')
+		reply[#reply + 1] = office
+		reply[#reply + 1] = one[1] == 'OK' and one[2] or one[1]
+	end
+	return reply
+end
+
+local function cancel()
+	if a:find(':', 1, true) then
+		return cancel_one(a, b)
+	end
+	return b == '' and cancel_all(a) or {'BADARG'}
+end
+
+-- Holds --------------------------------------------------------------------------------------------
+
+local function what_valid()
+	return a == 'house' or a == 'senate' or office_valid(a)
+end
+
+local function hold()
+	if not what_valid() or not digits(b) then
+		return {'BADARG'}
+	end
+	local text = b .. ' ' .. who:gsub('%s', '_'):sub(1, 64) .. ' ' .. c:sub(1, 200)
+	return {'OK', call('HSET', PREFIX .. 'holds', a, text)}
+end
+
+-- Wakes the office also when there was no hold: a resume that failed half way can be repeated.
+local function resume()
+	if not what_valid() then
+		return {'BADARG'}
+	end
+	local n = call('HDEL', PREFIX .. 'holds', a)
+	if office_valid(a) then
+		turn_wake(a, now)
+	end
+	return {'OK', n}
+end
+
+-- Dead and unknown jobs ----------------------------------------------------------------------------
+
+-- Back into the line, behind all fresh letters, with a new budget.
+local function reopen(id, j)
+	local sid, office = split(id)
+	local score, rev = num(2 * CLASS + call('HINCRBY', META, 'num', 1)), j.rev + 1
+	sub_keep(sid)
+	line_join(office, sid, score, now)
+	call('ZADD', PREFIX .. 'exp', num(clamp(tonumber(j.expires_us), now, now + LIFE + DAY)), id)
+	call('HSET', job_key(id), 'state', 'wait', 'score', score, 'attempt', 0, 'crashes', 0, 'why', '', 'rev', rev,
+		'dead_id', '')
+	place_leave(id, j.state, j)
+	rollup(sid, now)
+	return {'OK', 'wait', num(rev)}
+end
+
+-- Into the close lane: a worker ends it with a receipt.
+local function close(id, j, why, ...)
+	local sid, rev = split(id), j.rev + 1
+	sub_keep(sid)
+	call('ZADD', PREFIX .. 'close', num(now), id)
+	call('HSET', job_key(id), 'state', 'close', 'why', why, 'rev', rev, 'dead_id', '', ...)
+	place_leave(id, j.state, j)
+	rollup(sid, now)
+	return {'OK', 'close', num(rev)}
+end
+
+local function with_job(state, act)
+	local id = a .. ':' .. b
+	local j = job_read(id)
+	if not j then
+		return {'NONE'}
+	elseif j.state ~= state then
+		return {'STATE', j.state}
+	end
+	return act(id, j)
+end
+
+local RESOLVE = {
+	resend = reopen,
+	drop = function(id, j)
+		return close(id, j, 'dropped')
+	end,
+	accepted = function(id, j)
+		return close(id, j, 'late', 'late', 'by:' .. who:sub(1, 64))
+	end
+}
+
+local VERBS = {
+	cancel = cancel,
+	hold = hold,
+	resume = resume,
+	replay = function()
+		return with_job('dead', reopen)
+	end,
+	drop = function()
+		return with_job('dead', RESOLVE.drop)
+	end,
+	resolve = function()
+		return RESOLVE[c] and with_job('unknown', RESOLVE[c]) or {'BADARG'}
+	end
+}
+
+if not VERBS[verb] then
+	return {'BADVERB'}
+end
+first_write()
+call('XADD', PREFIX .. 'audit', 'MAXLEN', '~', AUDIT_MAX, '*', 'verb', verb, 'who', who, 'a', a, 'b', b, 'c', c)
+return VERBS[verb]()

@@ -1,0 +1,39 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- ADOPT: after a lost reply or a script error the worker names the tokens that it knows; its other jobs go back.
+-- ARGV worker now_us token... -> [OK, n] | [FENCED]
+
+local worker, mine = ARGV[1], tonumber(ARGV[2])
+if not call('ZSCORE', PREFIX .. 'workers', worker) then
+	return {'FENCED'}
+end
+first_write()
+local now, known = clock(), {}
+for i = 3, #ARGV do
+	known[ARGV[i]] = true
+end
+
+-- The reply of an unknown token never arrived: it was not sent, even if it is begun.
+local function decide(j)
+	local fields = {}
+	if j.state == 'begun' then
+		fields = {'attempt', j.attempt - 1, 'rev', j.rev + 1, 'last', 'not_sent', 'status', 0,
+			'history', history(j, mine, 0, 'not_sent')}
+	end
+	return 'wait', now, reason(j, j.why), fields
+end
+
+local n, failed = 0, nil
+for _, member in ipairs(call('SMEMBERS', PREFIX .. 'held:' .. worker)) do
+	if not known[member:match(' (%S+)$') or ''] then
+		local ok, err = pcall(recall, worker, member, now, decide)
+		if ok then
+			n = n + 1
+		else
+			failed = tostring(type(err) == 'table' and err.err or err):sub(1, 200)
+		end
+	end
+end
+if failed then
+	return redis.error_reply('ADOPT ' .. failed) -- the worker must come back
+end
+return {'OK', n}

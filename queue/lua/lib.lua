@@ -1,0 +1,290 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Goes in front of every script. PROTOCOL.md is the contract.
+--
+-- One key is declared, {NAME}:meta; every other key shares its hash tag, so that all lie in one slot.
+--
+-- The rule of every move:  1. add to the new place   2. flip the record in ONE HSET   3. leave the old place.
+-- Lua does not roll back. With this order a failure between any two commands loses nothing: the record job:<id> is
+-- the only truth, every list is an index, and whoever meets an entry that the record does not confirm drops it.
+
+local call = redis.call
+local META = KEYS[1]
+local PREFIX = META:sub(1, -5)
+local SECOND, DAY = 1e6, 86400e6
+local LOOK = 30 * SECOND -- an office that may not send is looked at again after this: heals a lost wake-up
+local SKEW = 5 * SECOND
+local LIFE = 30 * DAY -- the longest life of a job
+local CLASS = 2 ^ 44 -- score in a line = class * CLASS + arrival number: fresh high 0, fresh normal 1, replayed 2
+local HISTORY = 16
+local OPEN = {wait = true, later = true, close = true, taken = true, begun = true}
+local FINAL = {
+	accepted = true, rejected = true, dead = true, expired = true, cancelled = true, dropped = true, unknown = true
+}
+
+-- Numbers and time -------------------------------------------------------------------------------
+
+-- Plain decimal digits: tostring() would round a time to 14 digits.
+local function num(x)
+	return string.format('%.0f', x)
+end
+
+-- An unsigned decimal number, or nil. tonumber() alone would take 'inf', 'nan' and '0x10'.
+local function digits(text)
+	return text and #text <= 16 and text:find('^%d+$') and tonumber(text) or nil
+end
+
+local function clamp(x, low, high)
+	return math.max(low, math.min(high, x))
+end
+
+local function clock()
+	local t = call('TIME')
+	return t[1] * SECOND + t[2]
+end
+
+-- Redis refuses a script for lack of memory only at its first write. HDEL is allowed then, so that what follows may
+-- write and a full queue can drain.
+local function first_write()
+	call('HDEL', META, '-')
+end
+
+-- Names ------------------------------------------------------------------------------------------
+
+local function job_key(id)
+	return PREFIX .. 'job:' .. id
+end
+
+local function sub_key(sid)
+	return PREFIX .. 'sub:' .. sid
+end
+
+local function wait_key(office)
+	return PREFIX .. 'wait:' .. office
+end
+
+local function chamber_of(office)
+	return office:sub(1, 1) == 'H' and 'house' or 'senate'
+end
+
+local function turn_key(office)
+	return PREFIX .. 'turn:' .. chamber_of(office)
+end
+
+local function office_valid(text)
+	return text:find('^H%u%u%d%d$') ~= nil or text:find('^S%u%u0[123]$') ~= nil
+end
+
+local function split(id) -- sid, office
+	return id:match('^(.+):([^:]+)$')
+end
+
+-- Records ----------------------------------------------------------------------------------------
+
+local function job_read(id)
+	local flat, j = call('HGETALL', job_key(id)), {}
+	for i = 1, #flat, 2 do
+		j[flat[i]] = flat[i + 1]
+	end
+	return j.state and j or nil
+end
+
+-- POSTs of unknown fate, without that of `except`.
+local function marks(j, except)
+	local n = 0
+	for field in pairs(j) do
+		if field:sub(1, 2) == 'u:' and field ~= 'u:' .. (except or '') then
+			n = n + 1
+		end
+	end
+	return n
+end
+
+-- Why a job must be ended: while a POST is of unknown fate, nothing may claim that the letter was not sent.
+local function reason(j, why, more_marks)
+	if j.late then
+		return 'late'
+	end
+	local claims = why == 'cancelled' or why == 'expired' or why == 'crashes'
+	return claims and marks(j) + (more_marks or 0) > 0 and 'unknown' or why
+end
+
+-- The record's history with one more attempt; the oldest goes.
+local function history(j, ended_us, status, outcome)
+	local begun_ms, ended_ms = num(math.floor((j.begun_us or 0) / 1000)), num(math.floor(ended_us / 1000))
+	local line = table.concat({j.attempt, begun_ms, ended_ms, status, outcome}, ',') .. ';'
+	local all = (j.history or '') .. line
+	local _, n = all:gsub(';', '')
+	return n > HISTORY and all:match('^[^;]*;(.*)$') or all
+end
+
+local function hold_until(what)
+	local hold = call('HGET', PREFIX .. 'holds', what)
+	return hold and digits(hold:match('^%d+')) or 0
+end
+
+-- Places -----------------------------------------------------------------------------------------
+
+-- Into the office's line; the turn first, so that no line is ever without a turn.
+local function line_join(office, sid, score, at)
+	call('ZADD', turn_key(office), 'NX', num(at), office)
+	call('ZADD', wait_key(office), score, sid)
+end
+
+-- Looks at the office again at `at`, not sooner.
+local function turn_set(office, at)
+	if call('EXISTS', wait_key(office)) == 1 then
+		call('ZADD', turn_key(office), num(at), office)
+	else
+		call('ZREM', turn_key(office), office)
+	end
+end
+
+-- Looks at the office at `at` at the latest; an earlier turn, earned by waiting, stays.
+local function turn_wake(office, at)
+	if call('EXISTS', wait_key(office)) == 1 then
+		call('ZADD', turn_key(office), 'LT', num(at), office)
+	else
+		call('ZREM', turn_key(office), office)
+	end
+end
+
+-- Step 1 of a move to wait, later or close.
+local function place_add(id, where, score, due, now)
+	local sid, office = split(id)
+	if where == 'wait' then
+		line_join(office, sid, score, now)
+	else
+		call('ZADD', PREFIX .. where, num(due), id)
+	end
+end
+
+-- Step 3 of a move from a place that is not in flight.
+local function place_leave(id, state, j)
+	local sid, office = split(id)
+	if state == 'wait' then
+		call('ZREM', wait_key(office), sid)
+		if call('EXISTS', wait_key(office)) == 0 then
+			call('ZREM', turn_key(office), office)
+		end
+	elseif state == 'later' or state == 'close' or state == 'unknown' then
+		call('ZREM', PREFIX .. state, id)
+	elseif state == 'dead' and j.dead_id then
+		call('XDEL', PREFIX .. 'dead', j.dead_id)
+	end
+end
+
+-- Step 3 of a move from flight. `held` last: whoever repeats a move that failed finds it there.
+local function flight_leave(worker, id, token, now)
+	local _, office = split(id)
+	call('SREM', PREFIX .. 'fly:' .. office, token)
+	turn_wake(office, now)
+	call('SREM', PREFIX .. 'held:' .. worker, id .. ' ' .. token)
+end
+
+-- The submission: everything in sub:<sid> but the job bytes is derived from its job records -------------------------
+
+-- What a reader sees of one job. A new generation that has not begun does not hide the outcome that it challenges.
+local function status_text(state, previous, outcome, last, rev)
+	if previous and previous ~= '' then
+		state = previous
+	end
+	local word = FINAL[state] and outcome or last
+	return state .. ' ' .. (word and word ~= '' and word or '-') .. ' ' .. rev
+end
+
+local function status_show(sid, office, state, last, rev)
+	call('HSET', sub_key(sid), 's:' .. office, status_text(state, '', '', last, rev))
+end
+
+-- A submission that is about to be open again must not expire.
+local function sub_keep(sid)
+	call('PERSIST', sub_key(sid))
+	for office in (call('HGET', sub_key(sid), 'offices') or ''):gmatch('[^,]+') do
+		call('PERSIST', job_key(sid .. ':' .. office))
+	end
+end
+
+-- Job bytes that no record names any more. `used`: digests as keys.
+local function sub_forget_bytes(sid, used)
+	for _, field in ipairs(call('HKEYS', sub_key(sid))) do
+		if field:sub(1, 2) == 'j:' and not used[field:sub(3)] then
+			call('HDEL', sub_key(sid), field)
+		end
+	end
+end
+
+-- All is over and nobody needs to act: the records live a day longer than the letter could.
+local function sub_retire(sid, offices, expires_us, now)
+	local at = num(math.ceil((math.max(expires_us, now) + DAY) / SECOND))
+	sub_forget_bytes(sid, {})
+	for _, office in ipairs(offices) do
+		call('EXPIREAT', job_key(sid .. ':' .. office), at)
+	end
+	call('EXPIREAT', sub_key(sid), at)
+end
+
+local function sub_word(n, open, accepted)
+	if open > 0 then
+		return 'pending'
+	end
+	return accepted == n and 'delivered' or accepted == 0 and 'failed' or 'partial'
+end
+
+-- The tail of every visible change of place; may be repeated at any time.
+local function rollup(sid, now)
+	local key = sub_key(sid)
+	local listed = call('HGET', key, 'offices')
+	if not listed then
+		return
+	end
+	local offices, view, open, accepted, kept, expires = {}, {}, 0, 0, 0, 0
+	for office in listed:gmatch('[^,]+') do
+		local fields = call('HMGET', job_key(sid .. ':' .. office), 'state', 'previous', 'outcome', 'last', 'rev',
+			'expires_us')
+		local state, previous, outcome, last, rev, expires_us = unpack(fields)
+		if state then
+			offices[#offices + 1] = office
+			view[#view + 1] = 's:' .. office
+			view[#view + 1] = status_text(state, previous, outcome, last, rev)
+			open = open + (OPEN[state] and 1 or 0)
+			accepted = accepted + (state == 'accepted' and 1 or 0)
+			kept = kept + ((state == 'dead' or state == 'unknown') and 1 or 0)
+			expires = math.max(expires, digits(expires_us or '') or 0)
+		else
+			call('HDEL', key, 's:' .. office)
+		end
+	end
+	if #offices == 0 then
+		call('DEL', key)
+		return
+	end
+	call('HSET', key, 'offices', table.concat(offices, ','), 'open', open, 'rollup', sub_word(#offices, open, accepted),
+		'expires_us', num(expires), unpack(view))
+	if open + kept == 0 then
+		sub_retire(sid, offices, expires, now)
+	end
+end
+
+-- Takes one job out of flight without an answer of its holder. decide(j, id, token) says where it goes:
+-- place, due, why and further fields of the record.
+local function recall(worker, member, now, decide)
+	local id, token = member:match('^(%S+:%S+) (%S+)$')
+	if not id then
+		call('SREM', PREFIX .. 'held:' .. worker, member)
+		return
+	end
+	local j = job_read(id)
+	local sid, office = split(id)
+	if j and j.token == token and j.worker == worker then
+		local where, due, why, fields = decide(j, office, token)
+		if why ~= '' then
+			where, due = 'close', now
+		end
+		place_add(id, where, j.score, due, now)
+		call('HSET', job_key(id), 'state', where, 'token', '', 'worker', '', 'why', why, 'cell_chamber', '',
+			'cell_office', '', unpack(fields))
+	end
+	-- Also for a job that moved on before: the tail of that move may have failed.
+	rollup(sid, now)
+	flight_leave(worker, id, token, now)
+end

@@ -1,0 +1,238 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- TAKE, after enqueue.lua: intake, timers, the close lane, then one turn per office.
+-- ARGV chamber worker take_id n now_us chamber_period chamber_burst office_period office_burst office_cap
+-- -> [wait_us, full, job...] | [FENCED] | [SKEW]; a job may be [ERR, text]: the worker runs ADOPT.
+
+local chamber, worker, take_id = ARGV[1], ARGV[2], ARGV[3]
+local wanted = clamp(tonumber(ARGV[4]), 0, 64)
+local LIMIT = {
+	chamber = {key = PREFIX .. 'rate:' .. chamber, period = tonumber(ARGV[6]), burst = tonumber(ARGV[7])},
+	office = {period = tonumber(ARGV[8]), burst = tonumber(ARGV[9])},
+	cap = tonumber(ARGV[10])
+}
+local INTAKE, TIMERS, EXPIRIES, HEALS, STEPS = 32, 32, 16, 8, 64
+local TURN = PREFIX .. 'turn:' .. chamber
+
+if not call('ZSCORE', PREFIX .. 'workers', worker) then
+	return {'FENCED'}
+end
+local now = clock()
+if math.abs(now - tonumber(ARGV[5])) > SKEW then
+	return {'SKEW'}
+end
+
+local full = out_of_memory()
+local reply, taken = {}, 0
+
+-- One broken record must not stop its chamber: the entry is parked and looked at again later.
+local function guarded(work, park)
+	local ok, err = pcall(work)
+	if not ok then
+		park()
+		reply[#reply + 1] = {'ERR', error_text(err)}
+	end
+end
+
+-- Timers: later -> wait, exp -> close --------------------------------------------------------------
+
+local function later_due(id)
+	local j = job_read(id)
+	if j and j.state == 'later' then
+		place_add(id, 'wait', j.score, 0, now)
+		call('HSET', job_key(id), 'state', 'wait')
+	end
+	call('ZREM', PREFIX .. 'later', id)
+end
+
+-- Only the worker knows the signed expiry: an expired job goes to the close lane, and may come back as `live`.
+local function exp_due(id)
+	local j = job_read(id)
+	if j and (j.state == 'taken' or j.state == 'begun') then
+		call('ZADD', PREFIX .. 'exp', num(now + SKEW), id)
+		return
+	end
+	if j and (j.state == 'wait' or j.state == 'later') then
+		call('ZADD', PREFIX .. 'close', num(now), id)
+		call('HSET', job_key(id), 'state', 'close', 'why', reason(j, 'expired'))
+		place_leave(id, j.state)
+	end
+	call('ZREM', PREFIX .. 'exp', id)
+end
+
+local function timers(set, max, due)
+	for _, id in ipairs(call('ZRANGEBYSCORE', PREFIX .. set, '-inf', num(now), 'LIMIT', 0, max)) do
+		guarded(function()
+			due(id)
+		end, function()
+			call('ZADD', PREFIX .. set, num(now + LOOK), id)
+		end)
+	end
+end
+
+-- Only a clock that stepped back leaves a turn further away than LOOK.
+local function turns_heal()
+	for _, office in ipairs(call('ZRANGEBYSCORE', TURN, num(now + LOOK + SECOND), '+inf', 'LIMIT', 0, HEALS)) do
+		call('ZADD', TURN, num(now), office)
+	end
+end
+
+-- Giving a job to the worker -----------------------------------------------------------------------
+
+local function job_entry(id, j, token)
+	local sid, office = split(id)
+	local bytes = call('HGET', sub_key(sid), 'j:' .. j.digest) or ''
+	return {sid, office, token, j.why, j.digest, j.previous, j.generation ~= '' and j.generation or '-1', j.attempt, j.crashes,
+		num(marks(j)), j.delivery_id or '', j.date or '', j.begun_us or '0', j.first_us or '0', j.rev, j.last or '',
+		j.status or '0', bytes}
+end
+
+-- charge(): writes the rate cells and returns how they can be given back, as fields of the record.
+local function give(id, j, charge)
+	local token = take_id .. '.' .. (taken + 1)
+	local _, office = split(id)
+	local entry = job_entry(id, j, token)
+	call('SADD', PREFIX .. 'held:' .. worker, id .. ' ' .. token)
+	call('SADD', PREFIX .. 'fly:' .. office, token)
+	local cell_chamber, cell_office = charge()
+	call('HSET', job_key(id), 'state', 'taken', 'token', token, 'worker', worker, 'deliveries', (j.deliveries or 0) + 1,
+		'cell_chamber', cell_chamber, 'cell_office', cell_office)
+	taken = taken + 1
+	reply[#reply + 1] = entry
+end
+
+-- Jobs to be ended with a receipt take no cell and know neither holds nor caps.
+local function close_lane()
+	local lane = call('ZRANGE', PREFIX .. 'close', 0, wanted - 1, 'WITHSCORES')
+	for i = 1, #lane, 2 do
+		local id, at = lane[i], tonumber(lane[i + 1])
+		if at <= now or at > now + LOOK then -- else parked; further away than LOOK only after a clock stepped back
+			guarded(function()
+				local j = job_read(id)
+				if j and j.state == 'close' then
+					give(id, j, function()
+						return '', ''
+					end)
+				end
+				call('ZREM', PREFIX .. 'close', id)
+			end, function()
+				call('ZADD', PREFIX .. 'close', num(now + LOOK), id)
+			end)
+		end
+	end
+end
+
+-- Rate cells: GCRA ---------------------------------------------------------------------------------
+
+local function cell_write(key, at)
+	call('SET', key, num(at), 'PX', num(math.ceil((at - now) / 1000) + 1))
+end
+
+-- The bucket's theoretical arrival time. One beyond now + burst * period can only come from a clock that stepped back;
+-- it is written back in its bounds, or the bucket would stay shut until the clock has caught up.
+local function cell_read(key, limit)
+	local at, most = digits(call('GET', key) or '') or 0, now + limit.burst * limit.period
+	if at > most and limit.period > 0 then
+		cell_write(key, most)
+	end
+	return clamp(at, now, most)
+end
+
+-- When the bucket has its next cell.
+local function cell_ready(at, limit)
+	return at + limit.period - limit.burst * limit.period
+end
+
+local function cell_charge(key, at, limit)
+	if limit.period <= 0 then
+		return ''
+	end
+	cell_write(key, at + limit.period)
+	return num(at + limit.period) .. ' ' .. num(at)
+end
+
+-- One turn -----------------------------------------------------------------------------------------
+
+-- Pops the office's first job; returns when the office may be looked at again.
+local function office_pop(office, chamber_at, office_at)
+	local sid = call('ZRANGE', wait_key(office), 0, 0)[1]
+	if not sid then
+		return now
+	end
+	local id, again = sid .. ':' .. office, now
+	local j = job_read(id)
+	if j and j.state == 'wait' then
+		give(id, j, function()
+			return cell_charge(LIMIT.chamber.key, chamber_at, LIMIT.chamber),
+				cell_charge(PREFIX .. 'rate:' .. office, office_at, LIMIT.office)
+		end)
+		again = math.max(now + taken, cell_ready(office_at + LIMIT.office.period, LIMIT.office))
+	end
+	call('ZREM', wait_key(office), sid)
+	return again
+end
+
+local function office_turn(office, chamber_at)
+	local hold, again = hold_until(office), 0
+	local office_at = cell_read(PREFIX .. 'rate:' .. office, LIMIT.office)
+	if hold > now then
+		again = hold
+	elseif call('SCARD', PREFIX .. 'fly:' .. office) >= LIMIT.cap then
+		again = now + LOOK -- SETTLE, REAP and resume wake it sooner
+	elseif cell_ready(office_at, LIMIT.office) > now then
+		again = cell_ready(office_at, LIMIT.office)
+	else
+		again = office_pop(office, chamber_at, office_at)
+	end
+	turn_set(office, math.min(again, now + LOOK))
+end
+
+-- Nothing is reserved in the future: a limited office has a later turn. Returns how long nothing can be ready.
+local function turns()
+	for step = 1, STEPS + wanted do
+		if taken >= wanted then
+			return 0
+		end
+		local chamber_at = cell_read(LIMIT.chamber.key, LIMIT.chamber)
+		local ready = cell_ready(chamber_at, LIMIT.chamber)
+		if ready > now then
+			return ready - now
+		end
+		local head = call('ZRANGE', TURN, 0, 0, 'WITHSCORES')
+		if not head[1] then
+			return LOOK
+		elseif tonumber(head[2]) > now + taken then
+			return tonumber(head[2]) - now
+		end
+		guarded(function()
+			office_turn(head[1], chamber_at)
+		end, function()
+			call('ZADD', TURN, num(now + LOOK), head[1])
+		end)
+	end
+	return 0
+end
+
+local function wait_time(wait)
+	local later = call('ZRANGE', PREFIX .. 'later', 0, 0, 'WITHSCORES')
+	if later[2] then
+		wait = math.min(wait, tonumber(later[2]) - now)
+	end
+	if #reply > 0 or not full and call('XLEN', PREFIX .. 'in') > 0 then
+		wait = 0
+	end
+	return clamp(wait, 0, LOOK)
+end
+
+first_write()
+if not full then
+	intake(INTAKE, now)
+end
+timers('later', TIMERS, later_due)
+timers('exp', EXPIRIES, exp_due)
+turns_heal()
+if wanted > 0 then
+	close_lane()
+end
+local hold = hold_until(chamber)
+local wait = hold > now and math.min(hold - now, LOOK) or turns()
+return {num(wait_time(wait)), full and 1 or 0, unpack(reply)}

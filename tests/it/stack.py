@@ -1,0 +1,366 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole system on one machine, in one temporary directory: a private redis-server on a unix socket, the simulated
+chambers, an app server (it signs, seals and enqueues) and any number of workers.
+
+    with Stack() as stack:
+        stack.start_worker()
+        stack.submit(letters.base('hello'))
+        results = stack.wait_results(1)
+
+Nothing listens outside of the directory but the chambers, on loopback. The URLs name the real hosts, so that TLS and the
+host-name check are the real ones; where they lead is fixed by the `address` of each chamber.
+"""
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+for folder in ('it', 'sim', 'queue'):
+    sys.path.insert(0, os.path.join(ROOT, 'tests', folder))
+
+import appserver  # noqa: E402
+import formats  # noqa: E402
+import letters  # noqa: E402
+import rq  # noqa: E402
+import simctl  # noqa: E402
+
+BUILD = os.environ.get('CWC_BUILD', os.path.join(ROOT, 'build', 'release'))
+KID = 'app-2026'
+AGENT = letters.AGENT
+
+MEASURED = '''
+[worker]
+environment = sandbox
+[jobs]
+signer = {kid} {signer}
+[keys]
+source = {key_source}
+{contexts}
+[queue]
+lease = {lease}
+{measured_queue}
+[house]
+url = https://uat-cwc.house.gov/v2/message
+offices_url = https://uat-cwc.house.gov/v2/offices
+{chamber}
+{house}
+[senate]
+url = https://soapbox.senate.gov/api/testing-messages/
+offices_url = https://soapbox.senate.gov/api/active_offices/
+{chamber}
+{senate}
+'''
+
+CHAMBER = '''ca_file = {ca}
+rate_ceiling = {rate}
+burst = {burst}
+agent = {DeliveryAgent}
+agent_ack_email = {DeliveryAgentAckEmailAddress}
+agent_contact_name = {DeliveryAgentContactName}
+agent_contact_email = {DeliveryAgentContactEmail}
+agent_contact_phone = {DeliveryAgentContactPhone}'''
+
+HOST = '''
+[worker]
+name = {name}
+{worker}
+[queue]
+address = unix:{redis}
+name = {queue}
+{host_queue}
+[jobs]
+{jobs}
+[keys]
+{keys}
+[http]
+bridge_dir = {dir}/{name}.bridge
+[house]
+{chamber}
+address = {house_address}
+{house}
+[senate]
+{chamber}
+address = {senate_address}
+{senate}
+'''
+
+
+def lines(values):
+    return '\n'.join('%s = %s' % item for item in values.items())
+
+
+def wait_until(check, timeout=30, what='condition', pause=0.01):
+    """The first true value of check(). Polls: what it asks (a process, Redis) has no event to wait for."""
+    end = time.monotonic() + timeout
+    while True:
+        value = check()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise TimeoutError('no %s within %g s' % (what, timeout))
+        time.sleep(pause)
+
+
+PROGRAM = os.path.join(BUILD, 'cwc-worker')
+
+
+class Worker:
+    def __init__(self, stack, name, config, log, env=None):
+        self.stack, self.name, self.log_path = stack, name, log
+        self.log = open(log, 'ab')
+        self.process = subprocess.Popen([PROGRAM] + config, stdin=subprocess.DEVNULL, stdout=self.log,
+                                        stderr=self.log, env={**os.environ, **(env or {})})
+        self.pid = self.process.pid
+
+    def events(self, event=None):
+        """The log as a list of dicts; lines that are not JSON are an error of the worker's."""
+        with open(self.log_path, encoding='utf-8') as f:
+            found = [json.loads(line) for line in f if line.endswith('\n')]
+        return [e for e in found if event in (None, e['event'])]
+
+    def wait_event(self, event, timeout=20, n=1):
+        def check():
+            if self.process.poll() is not None and len(self.events(event)) < n:
+                raise RuntimeError('%s ended with status %s:\n%s' % (self.name, self.process.returncode, self.tail()))
+            return len(self.events(event)) >= n
+        wait_until(check, timeout, 'event %s' % event)
+        return self.events(event)[-1]
+
+    def tail(self):
+        with open(self.log_path, encoding='utf-8', errors='replace') as f:
+            return f.read()[-4000:]
+
+    def kill(self, number=signal.SIGKILL):
+        self.process.send_signal(number)
+
+    def stop(self, timeout=30):
+        """SIGTERM, then the exit status."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        finally:
+            self.log.close()
+
+
+class Stack:
+    def __init__(self, lease='3s', rate='100000/s', burst=1000, chamber=None, house=None, senate=None, jobs=None,
+                 worker=None, measured_house=None, measured_senate=None, key_source='file', queue='q', redis=(),
+                 sim=(), contexts=(), host_queue=None, measured_queue=None, password=None):
+        self.dir = tempfile.mkdtemp(prefix='cwc-')
+        self.queue = queue
+        self.values = {'lease': lease, 'rate': rate, 'burst': burst, 'chamber': chamber or {}, 'house': house or {},
+                       'senate': senate or {}, 'jobs': jobs or {}, 'worker': worker or {},
+                       'measured_house': measured_house or {}, 'measured_senate': measured_senate or {},
+                       'key_source': key_source, 'contexts': contexts, 'host_queue': host_queue or {},
+                       'measured_queue': measured_queue or {}}
+        self.redis_args, self.sim_args, self.password = list(redis), list(sim), password
+        self.redis_path = self.path('redis.sock')
+        self.workers = []
+        self.app = appserver.AppServer(KID, queue)
+        self.ring = {}
+
+    def __enter__(self):
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(self, *_error):
+        self.close()
+
+    def start(self):
+        self.redis_server = self.redis = self.sim = None
+        self.start_redis()
+        self.sim = simctl.Sim(agent=AGENT['DeliveryAgent'], arguments=self.sim_args).start()
+        if self.values['key_source'] == 'file':
+            self.make_keys()
+        return self
+
+    # --- redis -------------------------------------------------------------------------------
+
+    def start_redis(self):
+        """Also after kill_redis(), with the same directory and so with the same append-only file."""
+        password = ['--requirepass', self.password] if self.password else []
+        self.redis_server = subprocess.Popen(
+            ['redis-server', '--port', '0', '--unixsocket', self.redis_path, '--unixsocketperm', '700', '--dir',
+             self.dir, '--save', '', '--maxmemory-policy', 'noeviction', '--logfile', self.dir + '/redis.log',
+             *password, *self.redis_args], stdin=subprocess.DEVNULL)
+        self.redis = wait_until(self.connect_redis, 20, 'redis-server')
+
+    def connect_redis(self):
+        """A client of its own, or None while nobody answers."""
+        try:
+            client = rq.Client(self.redis_path)
+        except OSError:
+            return None
+        try:
+            if self.password:
+                client('AUTH', self.password)
+            client('PING')
+            return client
+        except (OSError, rq.RedisError):
+            client.close()
+            return None
+
+    def kill_redis(self, number=signal.SIGKILL):
+        self.redis.close()
+        self.redis_server.send_signal(number)
+        self.redis_server.wait()
+
+    def key(self, suffix):
+        return '{%s}:%s' % (self.queue, suffix)
+
+    # --- keys --------------------------------------------------------------------------------
+
+    def make_keys(self):
+        secret = self.ring_secret = {profile: secrets.token_bytes(32) for profile in ('witness', 'letter')}
+        self.ring = {p: appserver.RingKey(p, formats.x25519_public(s)) for p, s in secret.items()}
+        self.write_secret('ring.keys', '\n'.join('%s %s' % (profile, s.hex()) for profile, s in secret.items()))
+
+    def path(self, name):
+        return os.path.join(self.dir, name)
+
+    # --- workers -----------------------------------------------------------------------------
+
+    def write_config(self, name, worker=None):
+        v = self.values
+        chamber = CHAMBER.format(ca=self.sim.ca_file, rate=v['rate'], burst=v['burst'], **AGENT)
+        with open(self.path('measured.conf'), 'w', encoding='utf-8') as f:
+            f.write(MEASURED.format(
+                kid=KID, signer=self.app.public.hex(), key_source=v['key_source'], lease=v['lease'],
+                contexts='\n'.join('witness_context = ' + c for c in v['contexts']),
+                measured_queue=lines(v['measured_queue']), chamber=chamber, house=lines(v['measured_house']),
+                senate=lines(v['measured_senate'])))
+        chamber = lines({'api_key_file': self.sim.key_file, 'concurrency': 32, 'office_concurrency': 32,
+                         **v['chamber']})
+        keys = {'file': self.path('ring.keys')} if v['key_source'] == 'file' else {}
+        host_queue = dict(v['host_queue'])
+        if self.password:
+            host_queue['password_file'] = self.write_secret('redis.password', self.password)
+        with open(self.path(name + '.conf'), 'w', encoding='utf-8') as f:
+            f.write(HOST.format(name=name, worker=lines({'log_level': 'debug', **v['worker'], **(worker or {})}), redis=self.redis_path,
+                                queue=self.queue, host_queue=lines(host_queue), jobs=lines(v['jobs']), keys=lines(keys), dir=self.dir,
+                                chamber=chamber, house_address=self.sim.house, senate_address=self.sim.senate,
+                                house=lines(v['house']), senate=lines(v['senate'])))
+        return ['--config', self.path('measured.conf'), '--host-config', self.path(name + '.conf')]
+
+    def write_secret(self, name, text):
+        with open(os.open(self.path(name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 'w', encoding='utf-8') as f:
+            f.write(text + '\n')
+        return self.path(name)
+
+    def start_worker(self, name='w1', ready=True, env=None, **worker):
+        w = Worker(self, name, self.write_config(name, worker), self.path('%s.%d.log' % (name, len(self.workers))),
+                   env)
+        self.workers.append(w)
+        if ready:
+            w.wait_event('ready')
+        return w
+
+    # --- the app server ----------------------------------------------------------------------
+
+    def learn_keys(self):
+        """The ring keys that the newest worker published."""
+        newest = wait_until(lambda: self.stream('attestations'), what='published keys')[-1]
+        self.ring = appserver.published_keys(newest['keys'])
+
+    def entry(self, submission, **members):
+        """The queue entry of a submission (letters.py), spoiled as it asks for."""
+        return self.app.entry(submission, self.ring, **members)
+
+    def enqueue(self, entries):
+        """Pipelined XADDs."""
+        n = 0
+        for e in entries:
+            flat = [x for item in e.items() for x in item]
+            self.redis.send('XADD', self.key('in'), '*', *flat)
+            n += 1
+        for _ in range(n):
+            self.redis.read()
+        return n
+
+    def submit(self, *submissions):
+        return self.enqueue(self.entry(s) for s in submissions)
+
+    def stream(self, name):
+        return [rq.pairs(e[1]) for e in self.redis('XRANGE', self.key(name), '-', '+')]
+
+    def results(self):
+        """Results without their repetitions (results are at least once)."""
+        seen = {}
+        for r in self.stream('results'):
+            seen.setdefault((r['sid'], r['office'], r['rev']), r)
+        return list(seen.values())
+
+    def wait_results(self, n, timeout=60):
+        wait_until(lambda: int(self.redis('XLEN', self.key('results'))) >= n and len(self.results()) >= n, timeout,
+                   '%d results' % n, pause=0.02)
+        return self.results()
+
+    def job(self, sid, office):
+        return rq.pairs(self.redis('HGETALL', self.key('job:%s:%s' % (sid, office))))
+
+    def sub(self, sid):
+        return rq.pairs(self.redis('HGETALL', self.key('sub:' + sid)))
+
+    def status(self, sid, office):
+        """What the app server reads: state, outcome or '-', rev."""
+        text = self.redis('HGET', self.key('sub:' + sid), 's:' + office)
+        return tuple(text.split(' ')) if text else None
+
+    def wait_status(self, sid, office, state, outcome=None, timeout=20):
+        def check():
+            status = self.status(sid, office)
+            return status is not None and status[0] == state and outcome in (None, status[1])
+        wait_until(check, timeout, 'state %s of %s:%s (%s)' % (state, sid, office, self.status(sid, office)))
+
+    def script(self, name, *argv):
+        """A call of a script of the queue, as an app server or a person would make it."""
+        return self.redis('EVAL', rq.source(name), 1, self.key('meta'), *argv)
+
+    def admin(self, verb, *argv):
+        return self.script('admin', verb, 'test', *argv)
+
+    def keys(self, pattern='*'):
+        return sorted(self.redis('KEYS', self.key(pattern)))
+
+    def busy(self):
+        """Names of the places in which a job still lies or flies."""
+        places = [self.key(name) for name in ('in', 'later', 'close')]
+        found = [k for k in self.keys('wait:*') + self.keys('fly:*') + self.keys('held:*')]
+        return found + [k for k in places if self.redis('EXISTS', k) and self.redis(
+            'XLEN' if k.endswith(':in') else 'ZCARD', k)]
+
+    def wait_idle(self, timeout=60):
+        try:
+            wait_until(lambda: not self.busy(), timeout, 'idle queue', pause=0.05)
+        except TimeoutError as e:
+            raise TimeoutError('%s: %s' % (e, self.busy())) from None
+
+    # --- the end -----------------------------------------------------------------------------
+
+    def close(self):
+        for w in self.workers:
+            if w.process.poll() is None:
+                w.process.kill()
+            w.process.wait()
+            w.log.close()
+        if getattr(self, 'sim', None) is not None:
+            self.sim.stop()
+        if getattr(self, 'redis_server', None) is not None:
+            self.redis_server.kill()
+            self.redis_server.wait()
+        shutil.rmtree(self.dir, ignore_errors=True)

@@ -1,0 +1,407 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Fails command k of one script call, for every call of a list of scenes and every k that exists, once alone and once
+with all that follow; then lets the world run on and checks the invariants.
+
+A scene brings the queue into a known state and names the call under test. After the failing call the check runs at once;
+then workers and operators of sim.py go on in calm until everything has ended, and the final check runs.
+
+  exhaust.py            every k          exhaust.py --short    every third k and each scene's first and last (about 30 s)
+"""
+import argparse
+import sys
+import time
+
+from invariants import Bad, check_state
+from rq import META, RedisError, Server, load
+from sim import CRASHES, LIMITS, SECOND, TAKEN, TIMEOUT, Options, Sim, Worker
+
+HOUSE, SENATE = 'HCA12', 'SCA01'
+COUNT = 9999
+
+
+class Scene:
+    """One worker, steered by hand; call() is the call under test."""
+
+    def __init__(self, r, sha, seed):
+        self.sim = Sim(r, sha, seed, Options())
+        self.sim.trouble = True
+        self.sim.house_resend, self.sim.senate_resend = 0, 1
+        self.w = self.sim.workers[0]
+        self.commands = 0
+        self.step('beat', self.w.name, 60 * SECOND, 'join', self.sim.t, 1)
+        self.w.joined = True
+
+    def step(self, name, *args):
+        return self.sim.run(name, *args, fault=False)
+
+    def add(self, sid, offices, generation=0, genuine=True):
+        j = self.sim.job(sid, offices, generation, genuine)
+        j.update(exp=self.sim.t + 600 * SECOND, nbf=0, pri=1)
+        f = j['bytes'].split('|')
+        j['bytes'] = '|'.join(f[:4] + [str(j['exp']), '0'] + f[6:])
+        self.sim.xadd(j)
+        return j
+
+    def take(self, chamber='house', n=4):
+        self.w.seq += 1
+        reply = self.step('take', chamber, self.w.name, '%s.%d' % (self.w.name, self.w.seq), n, self.sim.t, *LIMITS)
+        got = [dict(zip(TAKEN, e)) for e in reply[2:]]
+        for i in got:
+            i.update(id=i['sid'] + ':' + i['office'], t=self.sim.t, cell_t=self.sim.t, phase='taken')
+            self.w.items.append(i)
+        return got
+
+    def begin_args(self, i):
+        f = i['bytes'].split('|')
+        return (self.w.name, i['sid'], i['office'], i['token'], 'D-' + i['id'], 'date', f[3], f[4], self.sim.t)
+
+    def begin(self, i, answer=None):
+        reply = self.step('begin', *self.begin_args(i))
+        assert reply[0] == 'GO', reply
+        i.update(phase='go', generation=0, attempt=int(reply[3]), unknowns=int(reply[4]), go=self.sim.t)
+        if answer:
+            self.on_wire(i, answer)
+
+    def on_wire(self, i, answer):
+        i.update(phase='wire', answer=answer, answer_t=self.sim.t)
+        if answer == 'accepted':
+            self.sim.true_accepted[i['id']] += 1
+            self.sim.accepted_ids.add(i['id'])
+
+    def settle_args(self, i, verb, state='', outcome='', due=0):
+        return (self.w.name, i['sid'], i['office'], i['token'], verb, state, outcome, 'class', 0, '', 200, due, self.sim.t,
+                i.get('go', 0), 'receipt', 'alt')
+
+    def settle(self, i, *what):
+        self.w.items.remove(i)
+        return self.step('settle', *self.settle_args(i, *what))
+
+    def call(self, k, name, *args):
+        """Under test: fails at command k (-k: and all that follow). Returns the reply, or None when it failed."""
+        sim, reply = self.sim, None
+        try:
+            reply = sim.r('EVALSHA', sim.sha[name], 1, META, *args, k)
+        except RedisError as e:
+            if 'injected' not in str(e):
+                raise Bad(str(e)) from e
+        sim.log.append((name, args, reply or 'FAULT %d' % k))
+        if k == COUNT:
+            self.commands = int(sim.r('GET', '{q}:commands'))
+        check_state(sim)
+        return reply
+
+    def lose(self, reply, i=None):
+        """What a worker does when a call of its own failed."""
+        if reply is None:
+            self.w.adopt = True
+            if i in self.w.items and i['phase'] == 'taken':
+                self.w.items.remove(i)
+
+
+# --- scenes: each is a function of (scene, k) ------------------------------------------------------------------
+
+
+def enqueue(offices, before=None):
+    def scene(s, k):
+        if before:
+            before(s)
+        s.add('e', offices)
+        s.call(k, 'enqueue', 10)
+    return scene
+
+
+def open_forged(s):
+    s.add('e', [HOUSE, SENATE], genuine=False)
+    s.step('enqueue', 10)
+
+
+def dead_job(s, office=HOUSE):
+    s.add('e', [HOUSE, SENATE])
+    i = s.take('house' if office[0] == 'H' else 'senate')[0]
+    s.begin(i)
+    s.settle(i, 'end', 'dead', 'attempts_exhausted')
+
+
+def over(s):
+    """A submission that is all over: its records have a life."""
+    s.add('e', [HOUSE])
+    s.settle(s.take()[0], 'end', 'rejected', 'letter_invalid')
+
+
+def challenge(s, k):
+    over(s)
+    s.add('e', [HOUSE], 1)
+    s.call(k, 'enqueue', 10)
+
+
+def take(chamber, before):
+    def scene(s, k):
+        before(s)
+        s.w.seq += 1
+        reply = s.call(k, 'take', chamber, s.w.name, '%s.%d' % (s.w.name, s.w.seq), 4, s.sim.t, *LIMITS)
+        for e in (reply or [0, 0])[2:]:
+            if e[0] != 'ERR':
+                i = dict(zip(TAKEN, e))
+                i.update(id=i['sid'] + ':' + i['office'], t=s.sim.t, cell_t=s.sim.t, phase='taken')
+                s.w.items.append(i)
+        s.w.adopt = True
+    return scene
+
+
+def waiting(s):
+    s.add('e', [HOUSE, SENATE])
+    s.add('f', [HOUSE])
+    s.step('enqueue', 10)
+
+
+def at_the_door(s):
+    s.add('e', [HOUSE, SENATE])
+
+
+def cancelled(s):
+    waiting(s)
+    s.step('admin', 'cancel', 'op', 'e:' + HOUSE)
+
+
+def retried(s):
+    s.add('e', [HOUSE])
+    i = s.take()[0]
+    s.begin(i)
+    s.settle(i, 'retry', '', 'not_sent', s.sim.t + SECOND)
+    s.sim.tick(2 * SECOND)
+
+
+def expired(s):
+    waiting(s)
+    s.sim.tick(601 * SECOND)
+    s.step('beat', s.w.name, 60 * SECOND, 'beat', s.sim.t, 1)
+
+
+def begin(before=None):
+    def scene(s, k):
+        (before or at_the_door)(s)
+        i = s.take()[0]
+        reply = s.call(k, 'begin', *s.begin_args(i))
+        if reply is None:
+            s.lose(reply, i)
+        elif reply[0] == 'GO':
+            i.update(phase='go', generation=0, attempt=int(reply[3]), unknowns=int(reply[4]), go=s.sim.t)
+    return scene
+
+
+def reopened(s):
+    over(s)
+    s.add('e', [HOUSE], 1)
+
+
+def settle(verb, state='', outcome='', begun=True, answer=None, before=None, office=HOUSE, due=SECOND):
+    def scene(s, k):
+        (before or at_the_door)(s)
+        i = s.take('house' if office[0] == 'H' else 'senate')[0]
+        if begun:
+            s.begin(i, answer)
+        s.w.items.remove(i)
+        what = (verb, state, outcome, s.sim.t + due)
+        if s.call(k, 'settle', *s.settle_args(i, *what)) is None:
+            s.w.settles.append((i, what))
+    return scene
+
+
+def late(answer_verb, answer_state, before_late=None, office=HOUSE):
+    """The answer of a POST whose worker was reaped meanwhile."""
+    def scene(s, k):
+        at_the_door(s)
+        i = s.take('house' if office[0] == 'H' else 'senate')[0]
+        s.begin(i, 'accepted' if answer_state == 'accepted' else 'none')
+        s.w.items.remove(i)
+        old, s.w = s.w, s.sim.workers[1]
+        s.sim.tick(61 * SECOND)
+        s.step('beat', s.w.name, 60 * SECOND, 'join', s.sim.t, 1)
+        s.w.joined = True
+        s.step('reap', s.w.name, s.sim.t, TIMEOUT, CRASHES, 0, 1, 100)
+        old.joined, old.items = False, []
+        if before_late:
+            before_late(s)
+        z = Worker(old.name)
+        s.sim.zombies.append(z)
+        old.__dict__.update(s.sim.worker_new('w0').__dict__)
+        what = (answer_verb, answer_state, 'x', 0)
+        args = (z.name,) + s.settle_args(i, *what)[1:]
+        if s.call(k, 'settle', *args) is None:
+            z.settles.append((i, what))
+    return scene
+
+
+def ended_unknown(s):
+    s.settle(s.take()[0], 'end', 'unknown', 'outcome_unknown')
+
+
+def second_post(s):
+    s.sim.tick(TIMEOUT)
+    s.begin(s.take('senate')[0], 'retry')
+
+
+def reap(begun, office=HOUSE, flag=False):
+    def scene(s, k):
+        at_the_door(s)
+        i = s.take('house' if office[0] == 'H' else 'senate')[0]
+        if begun:
+            s.begin(i)
+        if flag:
+            s.step('admin', 'cancel', 'op', i['id'])
+        old, s.w = s.w, s.sim.workers[1]
+        s.sim.tick(61 * SECOND)
+        s.step('beat', s.w.name, 60 * SECOND, 'join', s.sim.t, 1)
+        s.w.joined = True
+        old.__dict__.update(s.sim.worker_new('w0').__dict__)
+        s.call(k, 'reap', s.w.name, s.sim.t, TIMEOUT, CRASHES, 0, 1, 100)
+    return scene
+
+
+def adopt(begun):
+    def scene(s, k):
+        at_the_door(s)
+        i = s.take()[0]
+        if begun:
+            s.begin(i)
+        s.w.items.remove(i)
+        if s.call(k, 'adopt', s.w.name, s.sim.t) is None:
+            s.w.adopt = True
+    return scene
+
+
+def admin(before, *args):
+    def scene(s, k):
+        before(s)
+        if s.call(k, 'admin', args[0], 'op', *args[1:]) is None and args[0] not in ('hold',):
+            s.step('admin', args[0], 'op', *args[1:])  # people repeat what failed
+        if args[-1] == 'resend':
+            s.sim.resends['e:' + HOUSE] += 1
+        if args[-1] == 'accepted':
+            s.sim.op_accepted.add('e:' + HOUSE)
+    return scene
+
+
+def taken(s):
+    at_the_door(s)
+    s.take()
+
+
+def begun_job(s):
+    at_the_door(s)
+    s.begin(s.take()[0])
+
+
+def unknown_job(s):
+    at_the_door(s)
+    i = s.take()[0]
+    s.begin(i)
+    s.settle(i, 'end', 'unknown', 'outcome_unknown')
+
+
+def held_office(s):
+    waiting(s)
+    s.step('admin', 'hold', 'op', HOUSE, s.sim.t + 10**6 * SECOND, 'r')
+    s.take()
+
+
+def beat(verb):
+    def scene(s, k):
+        if s.call(k, 'beat', s.w.name, 60 * SECOND, verb, s.sim.t, 1) is None:
+            s.step('beat', s.w.name, 60 * SECOND, verb, s.sim.t, 1)
+        if verb == 'leave':
+            s.w.__dict__.update(s.sim.worker_new('w0').__dict__)
+    return scene
+
+
+def twice_forged(s):
+    s.add('e', [HOUSE], genuine=False)
+    s.add('e', [HOUSE])
+
+
+def forged_only(s):
+    s.add('e', [HOUSE], genuine=False)
+
+
+def dead_challenged(s):
+    dead_job(s)
+    s.add('e', [HOUSE], 1, genuine=False)
+
+
+SCENES = {
+    'enqueue fresh': enqueue([HOUSE, SENATE, 'STX02']), 'enqueue candidate': enqueue([HOUSE, SENATE], open_forged),
+    'enqueue challenge': challenge, 'enqueue challenge dead': enqueue([HOUSE], dead_job),
+    'take': take('house', at_the_door), 'take lines': take('house', waiting), 'take close': take('house', cancelled),
+    'take later': take('house', retried), 'take expired': take('house', expired), 'take dead challenge': take('house', dead_challenged),
+    'begin': begin(), 'begin reopened': begin(reopened),
+    'settle accepted': settle('end', 'accepted', 'accepted', answer='accepted'),
+    'settle rejected': settle('end', 'rejected', 'letter_invalid', begun=False),
+    'settle dead': settle('end', 'dead', 'attempts_exhausted'), 'settle expired': settle('end', 'expired', 'expired', begun=False),
+    'settle unknown end': settle('end', 'unknown', 'outcome_unknown', answer='none'),
+    'settle challenged': settle('end', 'rejected', 'letter_invalid', begun=False, before=reopened),
+    'settle retry': settle('retry', '', 'not_sent'), 'settle throttled': settle('throttled', '', 'throttled'),
+    'settle unknown': settle('unknown', '', 'no_answer', answer='none', office=SENATE),
+    'settle not_sent': settle('not_sent', '', 'not_sent'), 'settle release': settle('release', begun=False),
+    'settle defer': settle('defer', '', 'key_unknown', begun=False),
+    'settle live': settle('live', begun=False, due=600 * SECOND),
+    'settle refused': settle('refused', begun=False, before=forged_only),
+    'settle refused candidate': settle('refused', begun=False, before=twice_forged),
+    'settle refused dead': settle('refused', begun=False, before=dead_challenged),
+    'settle conflict': settle('conflict', answer='foreign', office=SENATE),
+    'late accepted close': late('end', 'accepted'), 'late accepted unknown': late('end', 'accepted', ended_unknown),
+    'late accepted later': late('end', 'accepted', office=SENATE),
+    'late accepted begun': late('end', 'accepted', second_post, SENATE),
+    'late rejected close': late('end', 'rejected'), 'late rejected unknown': late('end', 'rejected', ended_unknown),
+    'late not_sent': late('not_sent', ''),
+    'reap taken': reap(False), 'reap begun house': reap(True), 'reap begun senate': reap(True, SENATE),
+    'reap cancelled': reap(True, HOUSE, True),
+    'adopt taken': adopt(False), 'adopt begun': adopt(True),
+    'cancel wait': admin(waiting, 'cancel', 'e:' + HOUSE), 'cancel all': admin(waiting, 'cancel', 'e'),
+    'cancel taken': admin(taken, 'cancel', 'e:' + HOUSE), 'cancel begun': admin(begun_job, 'cancel', 'e:' + HOUSE),
+    'hold': admin(waiting, 'hold', HOUSE, 5 * 10**15, 'r'), 'resume': admin(held_office, 'resume', HOUSE),
+    'replay': admin(dead_job, 'replay', 'e', HOUSE), 'drop': admin(dead_job, 'drop', 'e', HOUSE),
+    'resolve resend': admin(unknown_job, 'resolve', 'e', HOUSE, 'resend'),
+    'resolve drop': admin(unknown_job, 'resolve', 'e', HOUSE, 'drop'),
+    'resolve accepted': admin(unknown_job, 'resolve', 'e', HOUSE, 'accepted'),
+    'beat join': beat('join'), 'beat': beat('beat'), 'beat leave': beat('leave'),
+}
+def run_one(r, sha, name, k, seed=8):
+    s = Scene(r, sha, seed)
+    SCENES[name](s, k)
+    s.sim.drain()
+    return s.commands
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('--short', action='store_true')
+    p.add_argument('--scene', default='', help='only scenes whose name begins so')
+    a = p.parse_args()
+    server, runs, bad, start = Server(), 0, [], time.time()
+    try:
+        sha = load(server.r, inject=True)
+        for name in SCENES:
+            if not name.startswith(a.scene):
+                continue
+            n = run_one(server.r, sha, name, COUNT)
+            for k in range(1, n + 1):
+                if a.short and k % 3 and k not in (1, n):
+                    continue
+                for sign in (1, -1):
+                    runs += 1
+                    try:
+                        run_one(server.r, sha, name, sign * k)
+                    except Bad as e:
+                        bad.append((name, sign * k, str(e)[:400]))
+            print('%-26s commands %3d, failed so far %d, %.0f s' % (name, n, len(bad), time.time() - start), flush=True)
+    finally:
+        server.stop()
+    for b in bad[:20]:
+        print(*b)
+    print('exhaust: scenes %d, runs %d, failed %d, %.0f s' % (len(SCENES), runs, len(bad), time.time() - start))
+    return 1 if bad else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Configuration: the defaults, and what values each type takes and refuses. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/config_fixture.h"
+
+static void test_defaults(void **state)
+{
+	const struct config_chamber *house = &conf.chamber[CONFIG_HOUSE], *senate = &conf.chamber[CONFIG_SENATE];
+
+	(void)state;
+	assert_int_equal(load_with(NULL, 0, NULL), ERR_OK);
+	assert_string_equal(conf.environment, "sandbox");
+	assert_true(conf.name[0] != '\0');
+	assert_int_equal(conf.drain_timeout_ms, 75000);
+	assert_int_equal(conf.log_level, CONFIG_LOG_INFO);
+	assert_int_equal(conf.log_format, CONFIG_LOG_JSON);
+	assert_string_equal(conf.queue_address.text, "unix:/run/redis/redis.sock");
+	assert_string_equal(conf.queue_name, "q");
+	assert_true(!conf.queue_tls && conf.queue_tls_verify && !conf.allow_eviction);
+	assert_int_equal(conf.lease_ms, 12000);
+	assert_int_equal(conf.n_signers, 1);
+	assert_string_equal(conf.signer[0].kid, "app-1");
+	assert_int_equal(conf.signer[0].public_key[0], 0xa1);
+	assert_int_equal(conf.age_max_s, 3 * 86400);
+	assert_int_equal(conf.key_wait_s, 300);
+	assert_int_equal(conf.n_contexts, 3);
+	assert_string_equal(conf.witness_context[0], "voter-protocol-witness-encryption-v1");
+	assert_int_equal(conf.n_allowed_hosts, 3);
+	assert_string_equal(conf.allowed_host[2], "soapbox.senate.gov");
+	assert_true(house->enabled && !senate->enabled);
+	assert_string_equal(house->url, "https://uat-cwc.house.gov/v2/message");
+	assert_string_equal(senate->url, "https://soapbox.senate.gov/api/testing-messages/");
+	assert_int_equal(house->unknown_policy, CONFIG_UNKNOWN_HOLD);
+	assert_int_equal(senate->unknown_policy, CONFIG_UNKNOWN_RESEND);
+	assert_true(house->rate_ceiling == 5 && house->rate == 0 && house->office_rate == 0);
+	assert_int_equal(house->answer_max, 65536);
+	assert_int_equal(house->address.text[0], '\0');
+}
+
+static void test_bool_and_words(void **state)
+{
+	(void)state;
+	assert_good("queue", "allow_eviction", "true");
+	assert_true(conf.allow_eviction);
+	assert_bad("queue", "allow_eviction", "yes" MARK, "must be true or false");
+	assert_bad("queue", "allow_eviction", "", "needs a value");
+	assert_good("worker", "log_level", "debug");
+	assert_int_equal(conf.log_level, CONFIG_LOG_DEBUG);
+	assert_bad("worker", "log_level", MARK, "must be one of: error, warning, info, debug");
+	assert_bad("worker", "environment", MARK, "must be one of: sandbox, production");
+}
+
+static void test_numbers(void **state)
+{
+	(void)state;
+	assert_good("jobs", "attempts", "100");
+	assert_int_equal(conf.attempts, 100);
+	assert_bad("jobs", "attempts", "0", "must be between 1 and 100");
+	assert_bad("jobs", "attempts", "101", "must be between 1 and 100");
+	assert_bad("jobs", "attempts", "99999999999999999999999", "must be between 1 and 100");
+	assert_bad("jobs", "attempts", "-1", "must be a whole number");
+	assert_bad("jobs", "attempts", "08", "must be a whole number");
+	assert_bad("jobs", "attempts", "8s", "must be a whole number");
+	assert_bad("jobs", "attempts", "8.5", "must be a whole number");
+	assert_good("house", "answer_max", "1MiB");
+	assert_int_equal(conf.chamber[CONFIG_HOUSE].answer_max, 1048576);
+	assert_good("house", "answer_max", "2000B");
+	assert_bad("house", "answer_max", "64", "must be a size in B, KiB or MiB");
+	assert_bad("house", "answer_max", "64kB", "must be a size in B, KiB or MiB");
+	assert_bad("house", "answer_max", "2MiB", "must be between 1KiB and 1MiB");
+}
+
+static void test_durations(void **state)
+{
+	static const char rule[] = "must be a duration in ms, s, min, h or d: a number and, without a space, its unit";
+
+	(void)state;
+	assert_good("worker", "drain_timeout", "2min");
+	assert_int_equal(conf.drain_timeout_ms, 120000);
+	assert_good("worker", "drain_timeout", "0s");
+	assert_good("jobs", "backoff_cap", "1d");
+	assert_int_equal(conf.backoff_cap_ms, 86400000);
+	assert_good("house", "total_timeout", "300s");
+	assert_bad("worker", "drain_timeout", "75", rule);
+	assert_bad("worker", "drain_timeout", "75sec", rule);
+	assert_bad("worker", "drain_timeout", "75 s", rule);
+	assert_bad("worker", "drain_timeout", "s", rule);
+	assert_bad("worker", "drain_timeout", "1.5s", rule);
+	assert_bad("worker", "drain_timeout", "11min", "must be between 0ms and 10min");
+	assert_bad("queue", "lease", "2999ms", "must be between 3s and 1min");
+	assert_bad("house", "connect_timeout", "99ms", "must be between 100ms and 1min");
+	/* Stored in seconds: a finer unit would be rounded. */
+	assert_bad("jobs", "age_max", "5000ms", "must be a duration in s, min, h or d");
+	assert_bad("jobs", "age_max", "31d", "must be between 1s and 30d");
+}
+
+static void test_rates(void **state)
+{
+	static const char rule[] = "must be a rate in /s, /min or /h: a number and, without a space, its unit";
+
+	(void)state;
+	assert_good("house", "rate_ceiling", "10/min");
+	assert_true(conf.chamber[CONFIG_HOUSE].rate_ceiling == 10.0 / 60);
+	assert_good("house", "rate_ceiling", "100/h");
+	assert_true(conf.chamber[CONFIG_HOUSE].rate_ceiling == 100.0 / 3600);
+	assert_good("house", "office_rate", "0.5/s");
+	assert_true(conf.chamber[CONFIG_HOUSE].office_rate == 0.5);
+	assert_good("house", "office_rate", "0/s");
+	assert_bad("house", "office_rate", "5", rule);
+	assert_bad("house", "office_rate", "5/d", rule);
+	assert_bad("house", "office_rate", "/s", rule);
+	assert_bad("house", "office_rate", "5./s", rule);
+	assert_bad("house", "office_rate", "-5/s", rule);
+	assert_bad("house", "office_rate", "1e3/s", rule);
+	assert_bad("house", "office_rate", "1.2.3/s", rule);
+	assert_bad("house", "office_rate", "1234567890123/s", rule);
+	assert_bad("house", "office_rate", "0.00000000000000000000000000000000000000001/s", rule);
+	assert_bad("house", "office_rate", "0.001/s", "must be 0/s or between 0.01/s and 100000/s");
+	assert_bad("house", "rate_ceiling", "0/s", "must be between 0.01/s and 100000/s");
+}
+
+static void test_texts(void **state)
+{
+	char longer[700], rule[CONFIG_RULE_SIZE];
+
+	(void)state;
+	memset(longer, 'x', 501);
+	longer[501] = '\0';
+	assert_good("house", "agent", "Caf\xc3\xa9 = a:b #1");
+	assert_string_equal(conf.chamber[CONFIG_HOUSE].agent, "Caf\xc3\xa9 = a:b #1");
+	assert_bad("house", "agent", "abc", "must have between 4 and 500 characters");
+	assert_bad("house", "agent", longer, "must have between 4 and 500 characters");
+	assert_bad("house", "agent", "\"" MARK "\"", "must be written without quotes");
+	/* 300 characters, 600 bytes */
+	for (size_t i = 0; i < 600; i += 2)
+		memcpy(longer + i, "\xc3\xa9", 3);
+	assert_bad("house", "agent", longer, "must be shorter than 512 bytes");
+	assert_good("worker", "name", "w.1_a-B");
+	assert_bad("worker", "name", "w " MARK, "must be 1 to 63 characters of");
+	assert_int_equal(
+		config_parse(&config_keys[config_find("queue", "name")], span_lit("q\0q"), conf.queue_name, rule),
+		ERR_SYNTAX);
+	assert_bad("queue", "name", "{" MARK "}", "must be 1 to 63 characters of");
+	assert_good("house", "agent_contact_phone", "217-555-0100");
+	assert_bad("house", "agent_contact_phone", "(217) 555-0100", "a phone number NNN-NNN-NNNN");
+	assert_bad("house", "agent_contact_phone", "217-555-010x", "a phone number NNN-NNN-NNNN");
+	assert_good("house", "agent_ack_email", "a.b+c@mail.Example.org");
+	assert_bad("house", "agent_ack_email", MARK, "an e-mail address");
+	assert_bad("house", "agent_ack_email", "@example.org", "an e-mail address");
+	assert_bad("house", "agent_ack_email", "a..b@example.org", "an e-mail address");
+	assert_bad("house", "agent_ack_email", MARK "@localhost", "an e-mail address");
+	assert_bad("house", "agent_ack_email", "a@b@example.org", "an e-mail address");
+	assert_good("keys", "witness_context", "communique-witness-encryption");
+	assert_int_equal(conf.n_contexts, 1);
+	assert_bad("keys", "witness_context", "only-15-" MARK "abc", "16 to 64 printable ASCII characters");
+	assert_bad("keys", "witness_context", "a context with spaces", "16 to 64 printable ASCII characters");
+}
+
+static void test_places(void **state)
+{
+	(void)state;
+	assert_good("queue", "address", "vsock:3:6379");
+	assert_int_equal(conf.queue_address.kind, ADDR_VSOCK);
+	assert_bad("queue", "address", MARK ":6379", "is not an address: ");
+	assert_bad("queue", "address", "", "needs a value");
+	assert_bad("http", "bridge_dir", "run/" MARK, "must be an absolute path");
+	assert_good("queue", "tls_host", "redis-1.example.org");
+	assert_bad("queue", "tls_host", "Redis.example.org", "a host name in lower case");
+	assert_bad("queue", "tls_host", "-redis.example.org", "a host name in lower case");
+	assert_bad("queue", "tls_host", "redis.example.org.", "a host name in lower case");
+	assert_bad("queue", "tls_host", "redis_1", "a host name in lower case");
+	assert_bad("house", "url", "http://uat-cwc.house.gov/v2/message", "must be an https URL");
+	assert_bad("house", "url", "https://u:" MARK "@uat-cwc.house.gov/v2/message",
+		   "without user, query and fragment");
+	assert_bad("house", "url", "https://uat-cwc.house.gov/v2/message?apikey=" MARK,
+		   "without user, query and fragment");
+	assert_bad("house", "url", "https://uat-cwc.house.gov/v2/message#" MARK, "without user, query and fragment");
+	assert_bad("house", "url", "https://UAT-cwc.house.gov/v2/message", "a host name in lower case");
+	assert_bad("house", "url", "https:///v2/message", "a host name in lower case");
+	assert_bad("house", "url", "https://uat-cwc.house.gov:0/v2/message", "a port between 1 and 65535");
+	assert_bad("house", "url", "https://uat-cwc.house.gov:/v2/message", "a port between 1 and 65535");
+	assert_bad("house", "url", "https://uat-cwc.house.gov", "a path of letters");
+	assert_bad("house", "url", "https://uat-cwc.house.gov/v2//message", "a path of letters");
+	assert_bad("house", "url", "https://uat-cwc.house.gov/v2/../message", "a path of letters");
+	assert_bad("house", "url", "https://uat-cwc.house.gov/./message", "a path of letters");
+	assert_bad("house", "url", "https://uat-cwc.house.gov/v2/%6dessage", "a path of letters");
+	assert_bad("house", "url", "", "needs a value");
+	assert_good("house", "url", "https://uat-cwc.house.gov:8443/");
+	assert_good("house", "offices_url", "");
+}
+
+static void test_signers(void **state)
+{
+	static const char rule[] = "must be KID HEX64: a key id of 1 to 64 characters";
+
+	(void)state;
+	assert_good("jobs", "signer", "A.b_c-1   " HEX64);
+	assert_bad("jobs", "signer", MARK, rule);
+	assert_bad("jobs", "signer", HEX64, rule);
+	assert_bad("jobs", "signer", "a/b " HEX64, rule);
+	assert_bad("jobs", "signer", "a " HEX64 "00", rule);
+	assert_bad("jobs", "signer", "a " MARK "c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f90", rule);
+	assert_bad("jobs", "signer", "x" HEX64 " " HEX64, rule);
+	assert_bad("jobs", "signer", "a 0000000000000000000000000000000000000000000000000000000000000000",
+		   "a public key that is not all zeros");
+	assert_bad("jobs", "signer", "", "needs a value");
+}
+
+static void test_repeated(void **state)
+{
+	struct setting with[CONFIG_SIGNERS_MAX + 1];
+	char value[CONFIG_SIGNERS_MAX + 1][80];
+
+	(void)state;
+	for (size_t i = 0; i <= CONFIG_SIGNERS_MAX; i++) {
+		(void)snprintf(value[i], sizeof(value[i]), "k%zu %s", i, HEX64);
+		with[i] = (struct setting){ "jobs", "signer", value[i] };
+	}
+	assert_int_equal(load_with(with, CONFIG_SIGNERS_MAX, NULL), ERR_OK);
+	assert_int_equal(conf.n_signers, CONFIG_SIGNERS_MAX);
+	assert_string_equal(conf.signer[7].kid, "k7");
+	assert_int_equal(load_with(with, CONFIG_SIGNERS_MAX + 1, NULL), ERR_CONFIG);
+	assert_problem("jobs.signer", "may be given 8 times at most");
+	with[1].value = "k0 " HEX64;
+	assert_int_equal(load_with(with, 2, NULL), ERR_CONFIG);
+	assert_problem("jobs.signer", "has a key id that another signer has");
+	/* One of our own replaces the default list. */
+	with[0] = (struct setting){ "http", "allowed_host", "uat-cwc.house.gov" };
+	assert_int_equal(load_with(with, 1, NULL), ERR_OK);
+	assert_int_equal(conf.n_allowed_hosts, 1);
+	/* A broken list does not blame the URLs too. */
+	assert_bad("http", "allowed_host", MARK "_", "a host name in lower case");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_defaults), cmocka_unit_test(test_bool_and_words),
+		cmocka_unit_test(test_numbers),  cmocka_unit_test(test_durations),
+		cmocka_unit_test(test_rates),    cmocka_unit_test(test_texts),
+		cmocka_unit_test(test_places),   cmocka_unit_test(test_signers),
+		cmocka_unit_test(test_repeated),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

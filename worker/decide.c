@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/decide.h"
+
+#include <string.h>
+
+#define SECOND_US 1000000LL
+/* Retry-After is honoured between these bounds: a receiver may ask for patience, not for ever. */
+#define RETRY_AFTER_MIN_S 1
+#define RETRY_AFTER_MAX_S 3600
+/* A wrong key or agent name needs a person: the chamber is looked at again after this. */
+#define MISCONFIGURED_HOLD_US (300 * SECOND_US)
+
+void decide_end(struct decision *ret_d, enum outcome o, unsigned unknowns)
+{
+	BUG_ON(outcome_state(o) == OUTCOME_OPEN);
+	ret_d->verb = QUEUE_END;
+	ret_d->outcome = o;
+	if (unknowns > 0 && outcome_state(o) != OUTCOME_ACCEPTED)
+		ret_d->outcome = OUT_OUTCOME_UNKNOWN;
+}
+
+int64_t decide_backoff(const struct decide_policy *p, unsigned attempt, uint64_t random)
+{
+	int64_t d = p->backoff_base_us;
+	for (unsigned i = 1; i < attempt && d < p->backoff_cap_us; i++)
+		d *= 2;
+	if (d > p->backoff_cap_us)
+		d = p->backoff_cap_us;
+	return d / 2 + (int64_t)(random % (uint64_t)(d / 2 + 1));
+}
+
+static void retry(const struct decide_job *j, const struct decide_policy *p, int64_t now_us, uint64_t random,
+                  struct decision *d)
+{
+	if (j->attempt >= p->attempts) {
+		decide_end(d, OUT_ATTEMPTS_EXHAUSTED, j->unknowns);
+		return;
+	}
+	if (now_us - j->first_us > p->age_max_us) {
+		decide_end(d, OUT_AGE_EXHAUSTED, j->unknowns);
+		return;
+	}
+	d->verb = QUEUE_RETRY;
+	d->due_us = now_us + decide_backoff(p, j->attempt, random);
+}
+
+/* The body may have left. Only a chamber that deduplicates ids may see it again by itself, and not
+ * before the first POST can no longer be under way. */
+static void no_answer(const struct decide_job *j, const struct decide_policy *p, int64_t now_us, uint64_t random,
+                      struct decision *d)
+{
+	if (!p->resend || j->attempt >= p->attempts || now_us - j->first_us > p->age_max_us) {
+		decide_end(d, OUT_OUTCOME_UNKNOWN, j->unknowns);
+		return;
+	}
+	d->verb = QUEUE_UNKNOWN;
+	d->due_us = j->begun_us + p->resend_after_us;
+	int64_t due = now_us + decide_backoff(p, j->attempt, random);
+	if (due > d->due_us)
+		d->due_us = due;
+}
+
+static void throttled(const struct decide_job *j, const struct decide_policy *p, int64_t retry_after_s, int64_t now_us,
+                      uint64_t random, struct decision *d)
+{
+	d->verb = QUEUE_THROTTLED;
+	if (retry_after_s < 0) {
+		d->due_us = now_us + decide_backoff(p, j->attempt, random);
+		return;
+	}
+	int64_t s = retry_after_s < RETRY_AFTER_MIN_S ? RETRY_AFTER_MIN_S : retry_after_s;
+	if (s > RETRY_AFTER_MAX_S)
+		s = RETRY_AFTER_MAX_S;
+	d->due_us = now_us + s * SECOND_US;
+	d->hold_us = d->due_us;
+}
+
+void decide_answer(const struct decide_job *j, const struct decide_policy *p, enum outcome o, int64_t retry_after_s,
+                   int64_t now_us, uint64_t random, struct decision *ret_d)
+{
+	memset(ret_d, 0, sizeof *ret_d);
+	ret_d->outcome = o;
+	switch (outcome_class(o)) {
+	case OUTCOME_CLASS_ACCEPTED:
+	case OUTCOME_CLASS_REJECTED:
+	case OUTCOME_CLASS_ENDED:
+		decide_end(ret_d, o, j->unknowns);
+		break;
+	case OUTCOME_CLASS_THROTTLED:
+		throttled(j, p, retry_after_s, now_us, random, ret_d);
+		break;
+	case OUTCOME_CLASS_TRANSIENT:
+		retry(j, p, now_us, random, ret_d);
+		break;
+	case OUTCOME_CLASS_CONFIGURATION:
+		ret_d->verb = QUEUE_THROTTLED;
+		ret_d->due_us = now_us + MISCONFIGURED_HOLD_US;
+		ret_d->hold_us = ret_d->due_us;
+		break;
+	case OUTCOME_CLASS_UNKNOWN:
+		if (o == OUT_NO_ANSWER)
+			no_answer(j, p, now_us, random, ret_d);
+		else
+			decide_end(ret_d, o, j->unknowns);
+		break;
+	}
+	/* The Senate's 409 is settled by the script, which alone knows every fate that is open. */
+	if (o == OUT_ACCEPTED_EARLIER || o == OUT_ID_CONFLICT)
+		ret_d->verb = QUEUE_CONFLICT;
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Decisions: what SETTLE shall say. Pure: values and time in, a decision out.
+ *
+ * One rule stands above the tables: while a POST of unknown fate is open, only an acceptance ends a
+ * job as anything else than outcome_unknown. "expired" or "rejected" would claim that the letter
+ * was not taken, which nobody knows.
+ */
+#ifndef WORKER_DECIDE_H
+#define WORKER_DECIDE_H
+
+#include "cwc/outcome.h"
+#include "queue/queue.h"
+
+#define DECISION_DETAIL_MAX 512
+
+struct decision {
+	enum queue_verb verb;
+	enum outcome outcome; /* END, RETRY, UNKNOWN, THROTTLED, CONFLICT, NOT_SENT */
+	int64_t due_us;
+	int64_t hold_us;      /* hold the chamber until then; 0: do not */
+	char detail[DECISION_DETAIL_MAX + 1];
+};
+
+/* What is known of the job when a decision is taken. */
+struct decide_job {
+	enum cwc_chamber chamber;
+	unsigned attempt;  /* POSTs that began, this one included */
+	unsigned unknowns; /* POSTs of unknown fate, this one not included */
+	int64_t first_us, begun_us;
+};
+
+struct decide_policy {
+	unsigned attempts;
+	int64_t backoff_base_us, backoff_cap_us, age_max_us;
+	int64_t resend_after_us; /* Senate: total time-out of a POST */
+	bool resend;             /* unknown_policy of the chamber */
+};
+
+/* Ends the job with this outcome, or with outcome_unknown while a fate is open. */
+void decide_end(struct decision *ret_d, enum outcome o, unsigned unknowns);
+
+/* After a POST. `o` comes from cwc_classify(); random is any 64 bits, for the jitter. */
+void decide_answer(const struct decide_job *j, const struct decide_policy *p, enum outcome o, int64_t retry_after_s,
+                   int64_t now_us, uint64_t random, struct decision *ret_d);
+
+/* base * 2^(attempt - 1), at most cap, times a factor between 1/2 and 1. */
+int64_t decide_backoff(const struct decide_policy *p, unsigned attempt, uint64_t random);
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The engine: takes jobs from the queue, walks each through the pipeline (pipeline.h), performs
+ * the actions. It owns the connections, the slots (a bounded number of jobs in flight), the timers
+ * and the office lists. All policy is elsewhere: prepare.h and decide.h say what, the engine does it.
+ *
+ * One thread, one libuv loop. After engine_new() everything happens in callbacks.
+ */
+#ifndef WORKER_ENGINE_H
+#define WORKER_ENGINE_H
+
+#include <uv.h>
+
+#include "attest/keyring.h"
+#include "attest/receipt.h"
+#include "config/config.h"
+
+struct engine;
+
+struct engine_options {
+	const struct config *config; /* all pointers must stay until engine_free() */
+	const struct keyring *ring;
+	const struct receipt_key *receipt_key;
+	const char *api_key[2];      /* by chamber; NULL when the chamber is not enabled */
+	const char *queue_password;  /* or NULL */
+	const char *version;
+	void (*on_ready)(void *arg, bool ready); /* each time that readiness changes; or NULL */
+	void *on_ready_arg;
+};
+
+/* Checks what can be checked without a peer and starts to connect. ERR_CONFIG with *ret_key (a key of the
+ * configuration) and *ret_rule. */
+ERR_MUST_CHECK enum err engine_new(uv_loop_t *loop, const struct engine_options *o, struct engine **ret_engine,
+                                   const char **ret_key, const char **ret_rule);
+
+/* Stops taking, finishes what is in flight within worker.drain_timeout, gives the rest back, leaves the
+ * queue; then `done`, with the number of jobs that were left to other workers. */
+void engine_drain(struct engine *e, void (*done)(void *arg, unsigned left), void *arg);
+
+/* True when the queue is joined, keys are there and the clocks agree; else *ret_reason says which is not. */
+bool engine_ready(const struct engine *e, const char **ret_reason);
+
+/* Frees at once, without a word to the queue. */
+void engine_free(struct engine *e);
+
+#endif

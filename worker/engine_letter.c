@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <sodium.h>
+#include <string.h>
+
+#include "worker/base/clock.h"
+#include "worker/base/log.h"
+#include "worker/engine_internal.h"
+
+#define SETTLE_RETRY_US 200000
+#define SETTLE_RETRY_MAX_US (2 * ENGINE_SECOND_US)
+
+struct slot *engine_slot_get(struct engine *e, enum cwc_chamber c)
+{
+	struct slot *s = e->free_slots;
+	BUG_ON(s == NULL);
+	e->free_slots = s->next_free;
+	struct buf xml = s->xml;
+	memset(s, 0, sizeof *s);
+	s->engine = e;
+	s->xml = xml;
+	s->chamber = c;
+	e->in_flight++;
+	e->lane[c].in_flight++;
+	return s;
+}
+
+static void forget(struct slot *s)
+{
+	struct engine *e = s->engine;
+	buf_reset(&s->xml);
+	e->in_flight--;
+	e->lane[s->chamber].in_flight--;
+	s->next_free = e->free_slots;
+	e->free_slots = s;
+	engine_take(e, s->chamber);
+}
+
+static void copy(char *to, size_t size, struct span from)
+{
+	BUG_ON(from.n >= size);
+	memcpy(to, from.p, from.n);
+	to[from.n] = '\0';
+}
+
+void engine_letter_start(struct slot *s, const struct queue_taken *t)
+{
+	struct engine *e = s->engine;
+	copy(s->sid, sizeof s->sid, t->sid);
+	copy(s->office, sizeof s->office, t->office);
+	copy(s->token, sizeof s->token, t->token);
+	memcpy(s->worker, e->worker, sizeof s->worker);
+	s->state = PIPELINE_TAKEN;
+	s->taken_boot_us = e->lane[s->chamber].take_sent_boot_us;
+	s->known = (struct decide_job){
+		.chamber = s->chamber, .attempt = t->attempt, .unknowns = t->unknowns, .first_us = t->first_us
+	};
+	s->http_status = (int)t->last_status;
+	struct prepare_context x = {
+		.config = e->config,
+		.ring = e->o.ring,
+		.signer = e->signer,
+		.n_signers = e->config->n_signers,
+		.offices = { e->lane[CWC_HOUSE].list, e->lane[CWC_SENATE].list },
+		.arena = &e->arena,
+	};
+	prepare_letter(&x, t, clock_wall_us(), &s->xml, &s->prepared);
+	/* A job that ends without a POST of its own still names the id and time of the last one. */
+	if (s->prepared.delivery_id[0] == '\0' && t->delivery_id.n == CWC_DELIVERY_ID_SIZE - 1)
+		memcpy(s->prepared.delivery_id, t->delivery_id.p, t->delivery_id.n);
+	s->decision = s->prepared.decision;
+	s->known.begun_us = t->begun_us; /* until BEGIN says another */
+	engine_letter_event(s, s->prepared.send ? PIPELINE_ON_READY : PIPELINE_ON_UNFIT);
+}
+
+/* --- decisions after BEGIN ---------------------------------------------------------------------- */
+
+static const struct decide_policy *policy(const struct slot *s, struct decide_policy *p)
+{
+	const struct config *c = s->engine->config;
+	const struct config_chamber *ch = &c->chamber[s->chamber];
+	*p = (struct decide_policy){
+		.attempts = c->attempts,
+		.backoff_base_us = (int64_t)c->backoff_base_ms * 1000,
+		.backoff_cap_us = (int64_t)c->backoff_cap_ms * 1000,
+		.age_max_us = (int64_t)c->age_max_s * ENGINE_SECOND_US,
+		.resend_after_us = (int64_t)ch->total_timeout_ms * 1000,
+		.resend = ch->unknown_policy == CONFIG_UNKNOWN_RESEND,
+	};
+	return p;
+}
+
+/* What SETTLE shall say after BEGIN. detail: a stable short name, or "". */
+static void decide(struct slot *s, enum outcome o, int64_t retry_after_s, const char *detail)
+{
+	struct decide_policy p;
+	uint64_t random;
+	size_t n = strnlen(detail, DECISION_DETAIL_MAX);
+	randombytes_buf(&random, sizeof random);
+	decide_answer(&s->known, policy(s, &p), o, retry_after_s, clock_wall_us(), random, &s->decision);
+	memcpy(s->decision.detail, detail, n);
+	s->decision.detail[n] = '\0';
+}
+
+/* --- BEGIN ----------------------------------------------------------------------------------- */
+
+static void back_unsent(struct slot *s, enum queue_verb verb)
+{
+	memset(&s->decision, 0, sizeof s->decision);
+	s->decision.verb = verb;
+	s->decision.outcome = OUT_NOT_SENT;
+}
+
+static void went(struct slot *s, const struct queue_begin_answer *a)
+{
+	struct prepared *p = &s->prepared;
+	s->known.attempt = a->attempt;
+	s->known.unknowns = a->unknowns;
+	s->known.begun_us = a->begun_us;
+	/* Id and date are fixed at the first BEGIN. What was rendered must be what was fixed; a record that was
+	 * changed outside is tried again within the budget of attempts, then it is dead. */
+	if (!span_eq_str(a->delivery_id, p->delivery_id) || !span_eq_str(a->date, p->date)) {
+		decide(s, OUT_NOT_SENT, -1, "record_changed");
+		engine_letter_event(s, PIPELINE_ON_TOO_LATE);
+		return;
+	}
+	bool in_time = clock_boot_us() - s->taken_boot_us <= ENGINE_GRANT_US;
+	if (!in_time || !pace_take(&s->engine->lane[s->chamber].pace, clock_boot_us())) {
+		back_unsent(s, QUEUE_NOT_SENT);
+		engine_letter_event(s, PIPELINE_ON_TOO_LATE);
+		return;
+	}
+	if (seen_has(s->engine->seen, p->delivery_id)) {
+		decide_end(&s->decision, OUT_ACCEPTED_EARLIER, 0);
+		memcpy(s->decision.detail, "seen_this_boot", sizeof "seen_this_boot");
+		engine_letter_event(s, PIPELINE_ON_TOO_LATE);
+		return;
+	}
+	engine_letter_event(s, PIPELINE_ON_GO);
+}
+
+static void begun(void *arg, enum err err, const struct queue_begin_answer *a)
+{
+	struct slot *s = arg;
+	if (err != ERR_OK) {
+		/* Whether BEGIN was carried out is not known; GO never came, so nothing was sent. */
+		if (err != ERR_QUEUE_LOST)
+			engine_adopt(s->engine);
+		engine_letter_event(s, PIPELINE_ON_LOST);
+		return;
+	}
+	switch (a->status) {
+	case QUEUE_BEGIN_GO:
+		went(s, a);
+		return;
+	case QUEUE_BEGIN_STALE:
+		engine_letter_event(s, PIPELINE_ON_STALE);
+		return;
+	case QUEUE_BEGIN_CANCELLED:
+		memset(&s->decision, 0, sizeof s->decision);
+		decide_end(&s->decision, OUT_CANCELLED, s->known.unknowns);
+		break;
+	case QUEUE_BEGIN_OLDGEN:
+		back_unsent(s, QUEUE_REFUSED);
+		memcpy(s->decision.detail, "job_generation", sizeof "job_generation");
+		break;
+	case QUEUE_BEGIN_CLOSE:
+	case QUEUE_BEGIN_HELD:
+	case QUEUE_BEGIN_SKEW:
+		back_unsent(s, QUEUE_RELEASE);
+		break;
+	}
+	engine_letter_event(s, PIPELINE_ON_NO_GO);
+}
+
+static void send_begin(struct slot *s)
+{
+	struct queue_begin b = {
+		.worker = s->worker,
+		.sid = span_str(s->sid),
+		.office = span_str(s->office),
+		.token = span_str(s->token),
+		.delivery_id = span_str(s->prepared.delivery_id),
+		.date = span_str(s->prepared.date),
+		.generation = s->prepared.generation,
+		.expires_us = s->prepared.expires_us,
+		.now_us = clock_wall_us(),
+	};
+	queue_begin(s->engine->queue, &b, begun, s);
+}
+
+/* --- POST ------------------------------------------------------------------------------------ */
+
+static enum cwc_fate fate(enum http_fate f)
+{
+	return f == HTTP_ANSWERED ? CWC_FATE_ANSWERED : f == HTTP_NOT_SENT ? CWC_FATE_NOT_SENT : CWC_FATE_UNKNOWN;
+}
+
+static void answered(void *arg, const struct http_answer *a)
+{
+	struct slot *s = arg;
+	struct cwc_answer c = { .fate = fate(a->fate),
+		                .body_left = a->body_left,
+		                .status = a->status,
+		                .retry_after_s = a->retry_after_s,
+		                .body = a->body };
+	enum outcome o = cwc_classify(s->chamber, &c, s->known.unknowns > 0);
+	s->http_status = a->fate == HTTP_ANSWERED ? a->status : 0;
+	s->ended_us = clock_wall_us();
+	buf_reset(&s->xml);
+	if (outcome_class(o) == OUTCOME_CLASS_ACCEPTED)
+		seen_add(s->engine->seen, s->prepared.delivery_id);
+	decide(s, o, a->retry_after_s, a->fate == HTTP_ANSWERED ? "" : a->why);
+	if (s->decision.hold_us > 0)
+		engine_hold_chamber(s->engine, s->chamber, s->decision.hold_us, outcome_name(o));
+	log_event(LOG_LETTER_SENT, LOG_STR(F_SID, s->sid), LOG_STR(F_OFFICE, s->office), LOG_STR(F_FATE, a->why),
+	          LOG_INT(F_HTTP_STATUS, s->http_status), LOG_INT(F_ELAPSED_US, a->elapsed_us));
+	engine_letter_event(s, PIPELINE_ON_ANSWER);
+}
+
+static void send_post(struct slot *s)
+{
+	http_post(s->engine->lane[s->chamber].target, span_buf(&s->xml), s->taken_boot_us + ENGINE_GRANT_US, answered,
+	          s);
+}
+
+/* --- SETTLE ---------------------------------------------------------------------------------- */
+
+static void receipt(const struct slot *s, enum outcome o, struct buf *out)
+{
+	const struct config *c = s->engine->config;
+	struct receipt r = {
+		.environment = span_str(c->environment),
+		.queue = span_str(c->queue_name),
+		.sid = span_str(s->sid),
+		.office = span_str(s->office),
+		.generation = s->prepared.generation,
+		.delivery_id = span_str(s->known.begun_us > 0 ? s->prepared.delivery_id : ""),
+		.attempt = s->known.attempt,
+		.outcome = span_str(outcome_name(o)),
+		.http_status = s->http_status,
+		.begun_ms = s->known.begun_us / 1000,
+		.ended_ms = s->ended_us / 1000,
+	};
+	buf_init(out, RECEIPT_MAX);
+	receipt_sign(s->engine->o.receipt_key, &r, out);
+	BUG_ON(buf_ok(out) != ERR_OK);
+}
+
+static void log_end(const struct slot *s, const struct queue_settle_answer *a)
+{
+	const struct decision *d = &s->decision;
+	enum log_event ev = LOG_LETTER_LATER;
+	if (d->verb == QUEUE_END || d->verb == QUEUE_CONFLICT)
+		ev = LOG_LETTER_ENDED;
+	else if (d->verb == QUEUE_REFUSED)
+		ev = LOG_JOB_REFUSED;
+	else if (d->verb == QUEUE_RELEASE || d->verb == QUEUE_NOT_SENT || d->verb == QUEUE_LIVE)
+		ev = LOG_LETTER_GIVEN_BACK;
+	log_event(ev, LOG_STR(F_SID, s->sid), LOG_STR(F_OFFICE, s->office),
+	          LOG_STR(F_OUTCOME, outcome_name(d->outcome)),
+	          LOG_STR(F_CLASS, outcome_class_name(outcome_class(d->outcome))), LOG_STR(F_CODE, d->detail),
+	          LOG_INT(F_HTTP_STATUS, s->http_status), LOG_INT(F_ATTEMPT, s->known.attempt),
+	          LOG_INT(F_REV, a->rev));
+}
+
+static void settled(void *arg, enum err err, const struct queue_settle_answer *a)
+{
+	struct slot *s = arg;
+	s->settle_sent = false;
+	if (err != ERR_OK) {
+		int64_t wait = SETTLE_RETRY_US << (s->settle_tries < 4 ? s->settle_tries : 4);
+		s->settle_tries++;
+		s->settle_boot_us = clock_boot_us() + (wait > SETTLE_RETRY_MAX_US ? SETTLE_RETRY_MAX_US : wait);
+		engine_letter_event(s, PIPELINE_ON_LOST);
+		return;
+	}
+	BUG_ON(a->status == QUEUE_SETTLE_BUG);
+	if (a->status == QUEUE_SETTLE_OK || a->status == QUEUE_SETTLE_LATE)
+		log_end(s, a);
+	engine_letter_event(s, PIPELINE_ON_SETTLED);
+}
+
+static void send_settle(struct slot *s)
+{
+	const struct decision *d = &s->decision;
+	struct buf main_receipt, other;
+	if (!queue_is_up(s->engine->queue))
+		return; /* the tick sends it when the queue is back */
+	if (s->ended_us == 0)
+		s->ended_us = clock_wall_us();
+	bool conflict = d->verb == QUEUE_CONFLICT;
+	buf_init(&main_receipt, RECEIPT_MAX);
+	buf_init(&other, RECEIPT_MAX);
+	if (conflict || d->verb == QUEUE_END)
+		receipt(s, conflict ? OUT_ACCEPTED_EARLIER : d->outcome, &main_receipt);
+	if (conflict)
+		receipt(s, OUT_ID_CONFLICT, &other);
+	struct queue_settle q = {
+		.worker = s->worker,
+		.sid = span_str(s->sid),
+		.office = span_str(s->office),
+		.token = span_str(s->token),
+		.verb = d->verb,
+		.state = d->verb == QUEUE_END ? outcome_state_name(outcome_state(d->outcome)) : "",
+		.outcome = outcome_name(d->outcome),
+		.class_ = outcome_class_name(outcome_class(d->outcome)),
+		.retryable = outcome_retryable(d->outcome),
+		.detail = span_str(d->detail),
+		.http_status = s->http_status,
+		.due_us = d->due_us,
+		.now_us = s->ended_us, /* what the receipt says, however late this arrives */
+		.begun_us = s->known.begun_us,
+		.receipt = span_buf(&main_receipt),
+		.receipt_alt = span_buf(&other),
+	};
+	s->settle_sent = true;
+	queue_settle(s->engine->queue, &q, settled, s);
+	buf_clear(&main_receipt);
+	buf_clear(&other);
+}
+
+/* --- the walk -------------------------------------------------------------------------------- */
+
+void engine_letter_event(struct slot *s, enum pipeline_event ev)
+{
+	enum pipeline_state next;
+	enum pipeline_action action;
+	pipeline_step(s->state, ev, &next, &action);
+	s->state = next;
+	switch (action) {
+	case PIPELINE_DO_NONE:
+		break;
+	case PIPELINE_DO_BEGIN:
+		send_begin(s);
+		break;
+	case PIPELINE_DO_POST:
+		send_post(s);
+		break;
+	case PIPELINE_DO_SETTLE:
+		buf_reset(&s->xml);
+		if (s->settle_boot_us == 0)
+			send_settle(s);
+		break;
+	case PIPELINE_DO_FORGET:
+		forget(s);
+		break;
+	case PIPELINE_DO_IMPOSSIBLE:
+	case PIPELINE_ACTION_COUNT:
+		BUG_ON(action == PIPELINE_DO_IMPOSSIBLE || action == PIPELINE_ACTION_COUNT);
+	}
+}
+
+/* Settlements that wait for the queue, or for their next try. */
+void engine_letters_tick(struct engine *e, int64_t boot_us)
+{
+	if (!queue_is_up(e->queue) || e->membership != ENGINE_MEMBER)
+		return;
+	for (size_t i = 0; i < e->n_slots; i++) {
+		struct slot *s = &e->slots[i];
+		if (s->state == PIPELINE_SETTLING && !s->settle_sent && boot_us >= s->settle_boot_us)
+			send_settle(s);
+	}
+}

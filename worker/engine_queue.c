@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "worker/base/clock.h"
+#include "worker/base/log.h"
+#include "worker/base/text.h"
+#include "worker/engine_internal.h"
+
+/* An idle worker looks for new jobs this often; a busy one after each answer. */
+#define IDLE_LOOK_US 100000
+#define PARTIAL_LOOK_US 2000
+#define ERROR_LOOK_US 500000
+#define JOIN_RETRY_US ENGINE_SECOND_US
+
+static int64_t lease_us(const struct engine *e)
+{
+	return (int64_t)e->config->lease_ms * 1000;
+}
+
+void engine_new_name(struct engine *e)
+{
+	uint8_t nonce[8];
+	char hex[2 * sizeof nonce + 1];
+	randombytes_buf(nonce, sizeof nonce);
+	text_hex(span_of(nonce, sizeof nonce), hex);
+	int n = snprintf(e->worker, sizeof e->worker, "%s/%s", e->config->name, hex);
+	BUG_ON(n < 0 || (size_t)n >= sizeof e->worker);
+}
+
+/* --- membership ------------------------------------------------------------------------------ */
+
+static void all(struct engine *e, enum pipeline_event ev)
+{
+	for (size_t i = 0; i < e->n_slots; i++) {
+		if (e->slots[i].state != PIPELINE_GONE)
+			engine_letter_event(&e->slots[i], ev);
+	}
+}
+
+static void fenced(struct engine *e)
+{
+	if (e->membership == ENGINE_AWAY)
+		return;
+	log_event(LOG_QUEUE_FENCED, LOG_STR(F_WORKER, e->worker), LOG_INT(F_IN_FLIGHT, e->in_flight));
+	e->membership = ENGINE_AWAY;
+	e->join_boot_us = 0;
+	all(e, PIPELINE_ON_FENCED);
+	engine_new_name(e);
+}
+
+void engine_ignore_reply(void *arg, enum err err, const struct resp_reply *r)
+{
+	(void)arg;
+	(void)err;
+	(void)r;
+}
+
+static void add_key(const struct keyring_key *k, struct buf *b)
+{
+	char hex[2 * sizeof k->public_key + 1];
+	text_hex(span_of(k->public_key, sizeof k->public_key), hex);
+	if (b->n > 0)
+		buf_add_byte(b, '\n');
+	buf_add_str(b, k->profile == KEYRING_WITNESS ? "witness " : "letter ");
+	buf_add_str(b, k->id);
+	buf_add_byte(b, ' ');
+	buf_add_str(b, hex);
+	for (size_t i = 0; i < k->n_contexts; i++) {
+		buf_add_byte(b, ' ');
+		buf_add_str(b, k->context[i]);
+	}
+}
+
+/* What this boot's receipts and envelopes can be checked and sealed with. */
+static void publish(struct engine *e)
+{
+	struct buf key, keys;
+	char receipt_hex[65];
+	if (e->published)
+		return;
+	e->published = true;
+	buf_init(&key, 128);
+	buf_init(&keys, 8192);
+	queue_key(e->queue, "attestations", &key);
+	for (size_t i = 0; i < keyring_count(e->o.ring); i++)
+		add_key(keyring_at(e->o.ring, i), &keys);
+	text_hex(span_of(receipt_key_public(e->o.receipt_key), 32), receipt_hex);
+	struct span argv[] = { span_lit("XADD"),
+		               span_buf(&key),
+		               span_lit("*"),
+		               span_lit("worker"),
+		               span_str(e->worker),
+		               span_lit("version"),
+		               span_str(e->o.version),
+		               span_lit("environment"),
+		               span_str(e->config->environment),
+		               span_lit("receipt_key_id"),
+		               span_str(receipt_key_id(e->o.receipt_key)),
+		               span_lit("receipt_key"),
+		               span_str(receipt_hex),
+		               span_lit("keys"),
+		               span_buf(&keys) };
+	queue_command(e->queue, argv, sizeof argv / sizeof argv[0], engine_ignore_reply, NULL);
+	buf_clear(&key);
+	buf_clear(&keys);
+}
+
+static void member(struct engine *e)
+{
+	e->membership = ENGINE_MEMBER;
+	publish(e);
+	engine_letters_tick(e, clock_boot_us());
+	engine_take(e, CWC_HOUSE);
+	engine_take(e, CWC_SENATE);
+}
+
+static void adopted(void *arg, enum err err, bool was_fenced, int64_t n)
+{
+	struct engine *e = arg;
+	if (e->membership != ENGINE_ADOPTING)
+		return;
+	if (err == ERR_OK && was_fenced) {
+		fenced(e);
+		return;
+	}
+	if (err != ERR_OK) {
+		/* Again with the next tick: AWAY makes it beat, and beat makes it adopt. */
+		e->membership = ENGINE_AWAY;
+		e->join_boot_us = clock_boot_us() + JOIN_RETRY_US;
+		return;
+	}
+	if (n > 0)
+		log_event(LOG_QUEUE_RECOVERED, LOG_INT(F_COUNT, n));
+	member(e);
+}
+
+void engine_adopt(struct engine *e)
+{
+	struct span token[ENGINE_SLOTS_MAX];
+	size_t n = 0;
+	if (e->membership == ENGINE_ADOPTING || e->membership == ENGINE_AWAY)
+		return;
+	e->membership = ENGINE_ADOPTING;
+	for (size_t i = 0; i < e->n_slots; i++) {
+		struct slot *s = &e->slots[i];
+		if (s->state != PIPELINE_GONE && strcmp(s->worker, e->worker) == 0)
+			token[n++] = span_str(s->token);
+	}
+	queue_adopt(e->queue, e->worker, clock_wall_us(), token, n, adopted, e);
+}
+
+static void note_skew(struct engine *e, int64_t redis_us)
+{
+	int64_t skew = redis_us - clock_wall_us();
+	e->skew_us = skew < 0 ? -skew : skew;
+	e->skewed = e->skew_us > (int64_t)e->config->skew_max_ms * 1000;
+}
+
+static void joined(void *arg, enum err err, const struct queue_beat_answer *a)
+{
+	struct engine *e = arg;
+	if (e->membership != ENGINE_JOINING)
+		return;
+	e->membership = ENGINE_AWAY;
+	e->join_boot_us = clock_boot_us() + JOIN_RETRY_US;
+	e->queue_error = err;
+	if (err != ERR_OK)
+		return;
+	note_skew(e, a->redis_us);
+	switch (a->status) {
+	case QUEUE_BEAT_OK:
+		e->beat_boot_us = clock_boot_us() + lease_us(e) / 3;
+		e->membership = ENGINE_JOINING;
+		engine_adopt(e);
+		return;
+	case QUEUE_BEAT_FENCED:
+		/* A beat after a lost connection: the lease ran out meanwhile. */
+		e->membership = ENGINE_JOINING;
+		fenced(e);
+		return;
+	case QUEUE_BEAT_VERSION:
+		e->queue_error = ERR_QUEUE_VERSION;
+		break;
+	case QUEUE_BEAT_TAKEN:
+		e->queue_error = ERR_EXISTS;
+		break;
+	case QUEUE_BEAT_BUSY:
+		break;
+	}
+	log_event(LOG_QUEUE_ERROR, LOG_STR(F_COMMAND, "join"), LOG_STR(F_CODE, err_name(e->queue_error)),
+	          LOG_STR(F_WORKER, e->worker));
+}
+
+/* The same name with the same nonce may be known still: JOIN renews it, so one call serves both the
+ * first time and the return after a lost connection. */
+static void join(struct engine *e)
+{
+	e->membership = ENGINE_JOINING;
+	queue_beat(e->queue, QUEUE_JOIN, e->worker, lease_us(e), clock_wall_us(), joined, e);
+}
+
+static void beaten(void *arg, enum err err, const struct queue_beat_answer *a)
+{
+	struct engine *e = arg;
+	e->beat_sent = false;
+	if (err != ERR_OK)
+		return;
+	note_skew(e, a->redis_us);
+	if (a->status == QUEUE_BEAT_FENCED)
+		fenced(e);
+}
+
+static void left(void *arg, enum err err, const struct queue_beat_answer *a)
+{
+	struct engine *e = arg;
+	(void)err;
+	(void)a;
+	e->leave_sent = true;
+	e->membership = ENGINE_AWAY;
+}
+
+void engine_leave(struct engine *e)
+{
+	queue_beat(e->queue, QUEUE_LEAVE, e->worker, 0, clock_wall_us(), left, e);
+}
+
+static void reaped(void *arg, enum err err, bool was_fenced, int64_t n)
+{
+	struct engine *e = arg;
+	e->reap_sent = false;
+	if (err == ERR_OK && was_fenced)
+		fenced(e);
+	else if (err == ERR_OK && n > 0)
+		log_event(LOG_QUEUE_RECOVERED, LOG_INT(F_COUNT, n));
+}
+
+static void reap(struct engine *e)
+{
+	const struct config *c = e->config;
+	struct queue_reap r = {
+		.worker = e->worker,
+		.now_us = clock_wall_us(),
+		.resend_after_us = (int64_t)c->chamber[CWC_SENATE].total_timeout_ms * 1000,
+		.crashes_max = c->crashes,
+		.house_resend = c->chamber[CWC_HOUSE].unknown_policy == CONFIG_UNKNOWN_RESEND,
+		.senate_resend = c->chamber[CWC_SENATE].unknown_policy == CONFIG_UNKNOWN_RESEND,
+	};
+	e->reap_sent = true;
+	queue_reap(e->queue, &r, reaped, e);
+}
+
+void engine_queue_tick(struct engine *e, int64_t boot_us)
+{
+	if (!queue_is_up(e->queue) || e->leave_sent)
+		return;
+	if (e->membership == ENGINE_AWAY && boot_us >= e->join_boot_us) {
+		join(e);
+		return;
+	}
+	if (e->membership != ENGINE_MEMBER && e->membership != ENGINE_ADOPTING)
+		return;
+	if (!e->beat_sent && boot_us >= e->beat_boot_us) {
+		e->beat_sent = true;
+		e->beat_boot_us = boot_us + lease_us(e) / 3;
+		queue_beat(e->queue, QUEUE_BEAT, e->worker, lease_us(e), clock_wall_us(), beaten, e);
+	}
+	if (!e->reap_sent && boot_us >= e->reap_boot_us) {
+		/* Jitter, so that a fleet does not sweep in step. */
+		e->reap_boot_us = boot_us + lease_us(e) / 6 + randombytes_uniform((uint32_t)(lease_us(e) / 6));
+		reap(e);
+	}
+}
+
+void engine_queue_up(void *arg)
+{
+	struct engine *e = arg;
+	log_event(LOG_QUEUE_UP, LOG_STR(F_ADDRESS, e->config->queue_address.text));
+	e->queue_error = ERR_OK;
+	e->join_boot_us = 0;
+	engine_queue_tick(e, clock_boot_us());
+}
+
+void engine_queue_down(void *arg, enum err why, const char *detail)
+{
+	struct engine *e = arg;
+	(void)detail;
+	if (e->queue_error != why)
+		log_event(LOG_QUEUE_DOWN, LOG_STR(F_ADDRESS, e->config->queue_address.text),
+		          LOG_STR(F_CODE, err_name(why)), LOG_INT(F_IN_FLIGHT, e->in_flight));
+	e->queue_error = why;
+	e->membership = ENGINE_AWAY;
+}
+
+/* --- TAKE ------------------------------------------------------------------------------------ */
+
+static void take_timer(uv_timer_t *t)
+{
+	struct lane *l = t->data;
+	l->take_boot_us = 0; /* the loop's clock may be a little ahead of ours */
+	engine_take(l->engine, l->chamber);
+}
+
+static void look_again(struct lane *l, int64_t in_us)
+{
+	l->take_boot_us = clock_boot_us() + in_us;
+	/* Rounded up: a timer that fires early would spin. */
+	uv_timer_start(&l->timer, take_timer, (uint64_t)(in_us / 1000 + 1), 0);
+}
+
+static int64_t idle_wait(int64_t wait_us)
+{
+	if (wait_us < PARTIAL_LOOK_US)
+		return PARTIAL_LOOK_US;
+	return wait_us > IDLE_LOOK_US ? IDLE_LOOK_US : wait_us;
+}
+
+static void taken(void *arg, enum err err, const struct queue_take_answer *a)
+{
+	struct lane *l = arg;
+	struct engine *e = l->engine;
+	l->take_sent = false;
+	if (err != ERR_OK) {
+		log_event(LOG_QUEUE_ERROR, LOG_STR(F_COMMAND, "take"), LOG_STR(F_CODE, err_name(err)));
+		look_again(l, ERROR_LOOK_US);
+		if (err == ERR_QUEUE_SCRIPT)
+			engine_adopt(e);
+		return;
+	}
+	if (a->status == QUEUE_TAKE_FENCED) {
+		fenced(e);
+		return;
+	}
+	if (a->status == QUEUE_TAKE_SKEW) {
+		e->skewed = true;
+		look_again(l, ENGINE_SECOND_US);
+		return;
+	}
+	e->queue_error = a->full ? ERR_QUEUE_FULL : ERR_OK;
+	look_again(l, a->n == 0 ? idle_wait(a->wait_us) : PARTIAL_LOOK_US);
+	for (size_t i = 0; i < a->n; i++)
+		engine_letter_start(engine_slot_get(e, l->chamber), &a->job[i]);
+	if (a->adopt)
+		engine_adopt(e);
+}
+
+static bool may_take(const struct engine *e, enum cwc_chamber c)
+{
+	const struct lane *l = &e->lane[c];
+	return l->enabled && !l->take_sent && !e->draining && !e->skewed && e->membership == ENGINE_MEMBER &&
+	       queue_is_up(e->queue) && clock_boot_us() >= l->take_boot_us && engine_offices_allow(e, c);
+}
+
+void engine_take(struct engine *e, enum cwc_chamber c)
+{
+	struct lane *l = &e->lane[c];
+	const struct config_chamber *ch = &e->config->chamber[c];
+	if (!may_take(e, c))
+		return;
+	unsigned room = ch->concurrency - l->in_flight;
+	/* In batches: a call for each free slot would cost more than the letters. */
+	if (room == 0 || (room < ch->concurrency / 4 && l->in_flight > 0))
+		return;
+	double rate = ch->rate > 0 && ch->rate < ch->rate_ceiling ? ch->rate : ch->rate_ceiling;
+	struct queue_take t = {
+		.chamber = cwc_chamber_name(c),
+		.worker = e->worker,
+		.take_id = ++e->take_id,
+		.n = room > QUEUE_TAKE_MAX ? QUEUE_TAKE_MAX : room,
+		.now_us = clock_wall_us(),
+		.chamber_period_us = (int64_t)(ENGINE_SECOND_US / rate),
+		.chamber_burst = ch->burst,
+		.office_period_us = ch->office_rate > 0 ? (int64_t)(ENGINE_SECOND_US / ch->office_rate) : 0,
+		.office_burst = ch->office_burst,
+		.office_cap = ch->office_concurrency,
+	};
+	l->take_sent = true;
+	l->take_sent_boot_us = clock_boot_us();
+	queue_take(e->queue, &t, taken, l);
+}
+
+/* --- holds ----------------------------------------------------------------------------------- */
+
+static void held(void *arg, enum err err, bool was_fenced, int64_t n)
+{
+	(void)arg;
+	(void)was_fenced;
+	(void)n;
+	if (err != ERR_OK)
+		log_event(LOG_QUEUE_ERROR, LOG_STR(F_COMMAND, "hold"), LOG_STR(F_CODE, err_name(err)));
+}
+
+void engine_hold_chamber(struct engine *e, enum cwc_chamber c, int64_t until_us, const char *reason)
+{
+	log_event(LOG_CHAMBER_HELD, LOG_STR(F_CHAMBER, cwc_chamber_name(c)), LOG_STR(F_REASON, reason),
+	          LOG_INT(F_WAIT_MS, (until_us - clock_wall_us()) / 1000));
+	queue_hold(e->queue, cwc_chamber_name(c), until_us, e->worker, reason, held, NULL);
+}

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/http.h"
+
+#include <malloc.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "worker/base/clock.h"
+#include "worker/http_internal.h"
+
+/*
+ * libcurl copies the URL with its key, and the letter, into buffers of its own; that cannot be
+ * avoided. What it frees is wiped, and handles are reset after each request, so that no copy outlives
+ * its request. (OpenSSL encrypts in place: its buffers hold ciphertext.)
+ */
+static void wipe_free(void *p)
+{
+	if (p != NULL)
+		xfree_wipe(p, malloc_usable_size(p));
+}
+
+static void *wipe_realloc(void *p, size_t n)
+{
+	size_t old = p != NULL ? malloc_usable_size(p) : 0;
+	void *q = malloc(n);
+
+	if (q == NULL || p == NULL)
+		return q;
+	memcpy(q, p, old < n ? old : n);
+	wipe_free(p);
+	return q;
+}
+
+static enum err init_curl(void)
+{
+	unsetenv("SSLKEYLOGFILE"); /* libcurl would write the session keys there */
+	signal(SIGPIPE, SIG_IGN);  /* libuv writes to bridged connections that may be gone */
+	return curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, wipe_free, wipe_realloc, strdup, calloc) == CURLE_OK
+		       ? ERR_OK
+		       : ERR_BUG;
+}
+
+enum err http_new(uv_loop_t *loop, const struct http_options *o, struct http **ret_http)
+{
+	struct http *h;
+	enum err e;
+
+	TRY(init_curl());
+	h = xcalloc(1, sizeof(*h));
+	h->loop = loop;
+	h->max_in_flight = o->max_in_flight;
+	e = http_multi_init(h);
+	if (e != ERR_OK) {
+		free(h);
+		curl_global_cleanup();
+		return e;
+	}
+	h->bridge_dir = o->bridge_dir != NULL ? xstrdup(o->bridge_dir) : NULL;
+	/* "Expect:" without a value: never wait for 100 Continue, never be told to send again by 417. */
+	h->pool = xcalloc(o->max_in_flight, sizeof(CURL *));
+	h->post_headers = curl_slist_append(NULL, "Content-Type: application/xml");
+	h->post_headers = curl_slist_append(h->post_headers, "Expect:");
+	BUG_ON(h->post_headers == NULL || h->post_headers->next == NULL);
+	*ret_http = h;
+	return ERR_OK;
+}
+
+/* --- a request's life ------------------------------------------------------------------------ */
+
+static CURL *handle_take(struct http *h)
+{
+	CURL *e = h->pooled > 0 ? h->pool[--h->pooled] : curl_easy_init();
+
+	BUG_ON(e == NULL);
+	return e;
+}
+
+/* Back to the pool, with nothing of the letter, the answer or the key left in it. */
+static void handle_return(struct http *h, CURL *e)
+{
+	if (h->pooled >= h->max_in_flight) {
+		curl_easy_cleanup(e);
+		return;
+	}
+	curl_easy_reset(e);
+	h->pool[h->pooled++] = e;
+}
+
+static struct http_request *request_new(struct http_target *t, bool post, http_cb cb, void *arg)
+{
+	struct http *h = t->http;
+	struct http_request *r = xcalloc(1, sizeof(*r));
+
+	BUG_ON(uv_timer_init(h->loop, &r->timer) != 0);
+	r->timer.data = r;
+	r->http = h;
+	r->target = t;
+	r->cb = cb;
+	r->arg = arg;
+	r->post = post;
+	r->begun_us = clock_boot_us();
+	r->retry_after_s = -1;
+	buf_init(&r->body_in, t->answer_max);
+	r->next = h->active;
+	if (r->next != NULL)
+		r->next->prev = r;
+	h->active = r;
+	return r;
+}
+
+static void unlink_request(struct http_request *r)
+{
+	struct http *h = r->http;
+
+	if (r->prev != NULL)
+		r->prev->next = r->next;
+	else
+		h->active = r->next;
+	if (r->next != NULL)
+		r->next->prev = r->prev;
+	r->prev = r->next = NULL;
+	if (r->easy != NULL)
+		h->in_flight--;
+}
+
+static void on_request_closed(uv_handle_t *handle)
+{
+	free(handle->data);
+}
+
+/* The handle is out of the multi handle already. */
+static void request_free(struct http_request *r)
+{
+	if (r->easy != NULL)
+		handle_return(r->http, r->easy);
+	buf_clear(&r->body_in);
+	uv_close((uv_handle_t *)&r->timer, on_request_closed);
+}
+
+static void finish(struct http_request *r, CURLcode code, const char *why)
+{
+	struct http_answer a;
+
+	unlink_request(r);
+	http_request_answer(r, code, why, &a);
+	r->cb(r->arg, &a);
+	request_free(r);
+}
+
+void http_request_over(struct http_request *r, CURLcode code)
+{
+	if (http_request_may_restart(r, code)) {
+		http_request_prepare_again(r);
+		if (curl_multi_add_handle(r->http->multi, r->easy) == CURLM_OK)
+			return;
+	}
+	finish(r, code, NULL);
+}
+
+void http_request_first_byte_late(struct http_request *r)
+{
+	r->first_byte_late = true;
+	curl_multi_remove_handle(r->http->multi, r->easy);
+	finish(r, CURLE_OPERATION_TIMEDOUT, NULL);
+}
+
+static void on_refused(uv_timer_t *timer)
+{
+	finish(timer->data, CURLE_OK, "refused");
+}
+
+/* Ends in the next turn of the loop, because no callback may come from within http_post(). */
+static void refuse(struct http_request *r)
+{
+	uv_timer_start(&r->timer, on_refused, 0, 0);
+}
+
+static void begin(struct http_request *r, const char *url)
+{
+	struct http *h = r->http;
+
+	if (h->in_flight >= h->max_in_flight) {
+		refuse(r);
+		return;
+	}
+	r->easy = handle_take(h);
+	h->in_flight++;
+	http_request_prepare(r, url);
+	if (curl_multi_add_handle(h->multi, r->easy) != CURLM_OK)
+		err_bug(__FILE__, __LINE__, "a request cannot begin");
+}
+
+void http_post(struct http_target *t, struct span body, int64_t deadline_boot_us, http_cb cb, void *arg)
+{
+	struct http_request *r = request_new(t, true, cb, arg);
+
+	r->body = body;
+	r->deadline_us = deadline_boot_us;
+	if (body.n == 0 || body.n > HTTP_BODY_MAX)
+		refuse(r);
+	else
+		begin(r, t->url);
+}
+
+void http_get(struct http_target *t, const char *url, http_cb cb, void *arg)
+{
+	struct http_request *r = request_new(t, false, cb, arg);
+	struct buf whole;
+
+	buf_init(&whole, HTTP_URL_MAX);
+	if (http_target_get_url(t, url, &whole) == ERR_OK)
+		begin(r, buf_cstr(&whole));
+	else
+		refuse(r);
+	buf_clear(&whole);
+}
+
+/* --- the end --------------------------------------------------------------------------------- */
+
+static struct http_request *first_cancelled(const struct http *h)
+{
+	struct http_request *r = h->active;
+
+	while (r != NULL && !r->cancelled)
+		r = r->next;
+	return r;
+}
+
+/* Callbacks may begin requests, which go on, and may end others: so the list is not walked across them. */
+void http_cancel_all(struct http *h)
+{
+	for (struct http_request *r = h->active; r != NULL; r = r->next)
+		r->cancelled = true;
+	for (struct http_request *r = first_cancelled(h); r != NULL; r = first_cancelled(h)) {
+		if (r->easy != NULL)
+			curl_multi_remove_handle(h->multi, r->easy);
+		finish(r, CURLE_ABORTED_BY_CALLBACK, "cancelled");
+	}
+}
+
+void http_drop(struct http *h, const struct http_target *t)
+{
+	struct http_request *next;
+
+	for (struct http_request *r = h->active; r != NULL; r = next) {
+		next = r->next;
+		if (r->target != t)
+			continue;
+		if (r->easy != NULL)
+			curl_multi_remove_handle(h->multi, r->easy);
+		unlink_request(r);
+		request_free(r);
+	}
+}
+
+void http_free(struct http *h)
+{
+	if (h == NULL)
+		return;
+	while (h->targets != NULL)
+		http_target_free(h->targets);
+	while (h->pooled > 0)
+		curl_easy_cleanup(h->pool[--h->pooled]);
+	free(h->pool);
+	free(h->bridge_dir);
+	curl_slist_free_all(h->post_headers);
+	http_multi_free(h);
+	curl_global_cleanup();
+}
