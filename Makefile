@@ -137,6 +137,10 @@ install: all man ## Install programs, manual pages, units and examples (DESTDIR=
 clean: ## Remove everything that was built
 	rm -rf build
 
+# The value of a variable, for scripts: make -s print-LIB
+print-%:
+	@echo '$($*)'
+
 # --- running --------------------------------------------------------------------------------------
 
 run: ## Show the main job: sample letters to simulated chambers (LETTERS=60)

@@ -15,7 +15,8 @@ void decide_end(struct decision *ret_d, enum outcome o, unsigned unknowns)
 	BUG_ON(outcome_state(o) == OUTCOME_OPEN);
 	ret_d->verb = QUEUE_END;
 	ret_d->outcome = o;
-	if (unknowns > 0 && outcome_state(o) != OUTCOME_ACCEPTED)
+	/* A person who drops a job has taken the doubt upon themselves. */
+	if (unknowns > 0 && outcome_state(o) != OUTCOME_ACCEPTED && o != OUT_DROPPED)
 		ret_d->outcome = OUT_OUTCOME_UNKNOWN;
 }
 
@@ -29,8 +30,14 @@ int64_t decide_backoff(const struct decide_policy *p, unsigned attempt, uint64_t
 	return d / 2 + (int64_t)(random % (uint64_t)(d / 2 + 1));
 }
 
+bool decide_suspect(struct decide_window *w, int status)
+{
+	w->bad = ((w->bad << 1) | (status == 400)) & ((1U << DECIDE_WINDOW) - 1);
+	return __builtin_popcount(w->bad) >= DECIDE_WINDOW_BAD;
+}
+
 static void retry(const struct decide_job *j, const struct decide_policy *p, int64_t now_us, uint64_t random,
-                  struct decision *d)
+		  struct decision *d)
 {
 	if (j->attempt >= p->attempts) {
 		decide_end(d, OUT_ATTEMPTS_EXHAUSTED, j->unknowns);
@@ -47,7 +54,7 @@ static void retry(const struct decide_job *j, const struct decide_policy *p, int
 /* The body may have left. Only a chamber that deduplicates ids may see it again by itself, and not
  * before the first POST can no longer be under way. */
 static void no_answer(const struct decide_job *j, const struct decide_policy *p, int64_t now_us, uint64_t random,
-                      struct decision *d)
+		      struct decision *d)
 {
 	if (!p->resend || j->attempt >= p->attempts || now_us - j->first_us > p->age_max_us) {
 		decide_end(d, OUT_OUTCOME_UNKNOWN, j->unknowns);
@@ -61,7 +68,7 @@ static void no_answer(const struct decide_job *j, const struct decide_policy *p,
 }
 
 static void throttled(const struct decide_job *j, const struct decide_policy *p, int64_t retry_after_s, int64_t now_us,
-                      uint64_t random, struct decision *d)
+		      uint64_t random, struct decision *d)
 {
 	d->verb = QUEUE_THROTTLED;
 	if (retry_after_s < 0) {
@@ -76,7 +83,7 @@ static void throttled(const struct decide_job *j, const struct decide_policy *p,
 }
 
 void decide_answer(const struct decide_job *j, const struct decide_policy *p, enum outcome o, int64_t retry_after_s,
-                   int64_t now_us, uint64_t random, struct decision *ret_d)
+		   int64_t now_us, uint64_t random, struct decision *ret_d)
 {
 	memset(ret_d, 0, sizeof *ret_d);
 	ret_d->outcome = o;

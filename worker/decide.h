@@ -18,7 +18,7 @@ struct decision {
 	enum queue_verb verb;
 	enum outcome outcome; /* END, RETRY, UNKNOWN, THROTTLED, CONFLICT, NOT_SENT */
 	int64_t due_us;
-	int64_t hold_us;      /* hold the chamber until then; 0: do not */
+	int64_t hold_us; /* hold the chamber until then; 0: do not */
 	char detail[DECISION_DETAIL_MAX + 1];
 };
 
@@ -37,12 +37,25 @@ struct decide_policy {
 	bool resend;             /* unknown_policy of the chamber */
 };
 
-/* Ends the job with this outcome, or with outcome_unknown while a fate is open. */
+/* Ends the job with this outcome, or with outcome_unknown while a fate is open (but for `dropped`, a person's
+ * decision). */
 void decide_end(struct decision *ret_d, enum outcome o, unsigned unknowns);
 
 /* After a POST. `o` comes from cwc_classify(); random is any 64 bits, for the jitter. */
 void decide_answer(const struct decide_job *j, const struct decide_policy *p, enum outcome o, int64_t retry_after_s,
-                   int64_t now_us, uint64_t random, struct decision *ret_d);
+		   int64_t now_us, uint64_t random, struct decision *ret_d);
+
+/* The last answers of a chamber. When 16 of 20 are 400, it is our XML or our access that is wrong and not each of these
+ * letters: no more of them are ended. */
+#define DECIDE_WINDOW     20
+#define DECIDE_WINDOW_BAD 16
+
+struct decide_window {
+	uint32_t bad; /* one bit an answer, the newest lowest */
+};
+
+/* Notes one answer. True when rejections are suspect now: rejected_by_chamber is then to be taken as misconfigured. */
+bool decide_suspect(struct decide_window *w, int status);
 
 /* base * 2^(attempt - 1), at most cap, times a factor between 1/2 and 1. */
 int64_t decide_backoff(const struct decide_policy *p, unsigned attempt, uint64_t random);

@@ -49,7 +49,7 @@ static void note_ready(struct engine *e)
 		log_event(LOG_READY, LOG_STR(F_WORKER, e->worker));
 	else
 		log_event(LOG_NOT_READY, LOG_STR(F_WORKER, e->worker), LOG_STR(F_REASON, reason),
-		          LOG_INT(F_SKEW_MS, e->skew_us / 1000));
+			  LOG_INT(F_SKEW_MS, e->skew_us / 1000));
 }
 
 /* --- drain ----------------------------------------------------------------------------------- */
@@ -70,17 +70,19 @@ static void drain_tick(struct engine *e, int64_t boot_us)
 	if (e->drained == NULL)
 		return;
 	bool late = boot_us >= e->drain_boot_us;
-	bool reported_late = boot_us >= e->drain_boot_us + DRAIN_REPORT_US;
 	if (late && !e->drain_cancelled) {
 		/* What was cut off is settled as unknown or not sent: nobody is told a guess. */
 		e->drain_cancelled = true;
 		http_cancel_all(e->http);
 	}
-	if (e->in_flight == 0 && e->membership == ENGINE_MEMBER && queue_is_up(e->queue)) {
-		e->membership = ENGINE_ADOPTING; /* one LEAVE, and nothing else any more */
+	bool member = queue_is_up(e->queue) && e->membership == ENGINE_MEMBER;
+	if (e->in_flight == 0 && member) {
+		e->membership = ENGINE_LEAVING;
 		engine_leave(e);
+		return;
 	}
-	if (e->leave_sent || reported_late || (late && !queue_is_up(e->queue))) {
+	bool waiting = e->in_flight > 0 || (queue_is_up(e->queue) && !e->left);
+	if (!waiting || boot_us >= e->drain_boot_us + DRAIN_REPORT_US) {
 		void (*done)(void *arg, unsigned left) = e->drained;
 		e->drained = NULL;
 		done(e->drained_arg, e->in_flight);
@@ -153,12 +155,12 @@ static enum err open_queue(struct engine *e, const char **ret_key, const char **
 	};
 	struct queue_options q = {
 		.conn = { .address = c->queue_address,
-		          .tls = c->queue_tls ? &tls : NULL,
-		          .user = c->queue_user[0] != '\0' ? c->queue_user : NULL,
-		          .password = e->o.queue_password,
-		          .timeout_ms = c->queue_timeout_ms,
-		          .write_max = QUEUE_WRITE_MAX,
-		          .reply_max = QUEUE_REPLY_MAX },
+			  .tls = c->queue_tls ? &tls : NULL,
+			  .user = c->queue_user[0] != '\0' ? c->queue_user : NULL,
+			  .password = e->o.queue_password,
+			  .timeout_ms = c->queue_timeout_ms,
+			  .write_max = QUEUE_WRITE_MAX,
+			  .reply_max = QUEUE_REPLY_MAX },
 		.name = c->queue_name,
 		.allow_eviction = c->allow_eviction,
 	};
@@ -189,7 +191,7 @@ static void set_signers(struct engine *e)
 }
 
 enum err engine_new(uv_loop_t *loop, const struct engine_options *o, struct engine **ret_engine, const char **ret_key,
-                    const char **ret_rule)
+		    const char **ret_rule)
 {
 	struct engine *e = xcalloc(1, sizeof *e);
 	e->o = *o;

@@ -21,8 +21,8 @@ struct engine_options {
 	const struct config *config; /* all pointers must stay until engine_free() */
 	const struct keyring *ring;
 	const struct receipt_key *receipt_key;
-	const char *api_key[2];      /* by chamber; NULL when the chamber is not enabled */
-	const char *queue_password;  /* or NULL */
+	const char *api_key[2];     /* by chamber; NULL when the chamber is not enabled */
+	const char *queue_password; /* or NULL */
 	const char *version;
 	void (*on_ready)(void *arg, bool ready); /* each time that readiness changes; or NULL */
 	void *on_ready_arg;
@@ -31,7 +31,7 @@ struct engine_options {
 /* Checks what can be checked without a peer and starts to connect. ERR_CONFIG with *ret_key (a key of the
  * configuration) and *ret_rule. */
 ERR_MUST_CHECK enum err engine_new(uv_loop_t *loop, const struct engine_options *o, struct engine **ret_engine,
-                                   const char **ret_key, const char **ret_rule);
+				   const char **ret_key, const char **ret_rule);
 
 /* Stops taking, finishes what is in flight within worker.drain_timeout, gives the rest back, leaves the
  * queue; then `done`, with the number of jobs that were left to other workers. */

@@ -15,7 +15,7 @@
 
 #define ENGINE_SECOND_US 1000000LL
 /* A GO (and the body of its POST) is good for this long after TAKE, by the boot-time clock. */
-#define ENGINE_GRANT_US (2 * ENGINE_SECOND_US)
+#define ENGINE_GRANT_US  (2 * ENGINE_SECOND_US)
 #define ENGINE_SLOTS_MAX (2 * 256)
 
 /* A job in flight. */
@@ -29,12 +29,12 @@ struct slot {
 	struct prepared prepared;
 	struct decision decision;
 	struct decide_job known;
-	struct buf xml;              /* the one plaintext that lives across I/O */
+	struct buf xml; /* the one plaintext that lives across I/O */
 	int64_t taken_boot_us;
-	int64_t ended_us;            /* wall clock of the answer */
+	int64_t ended_us; /* wall clock of the answer */
 	int http_status;
-	bool settle_sent;            /* an answer to SETTLE is outstanding */
-	int64_t settle_boot_us;      /* send SETTLE (again) at this time */
+	bool settle_sent;       /* an answer to SETTLE is outstanding */
+	int64_t settle_boot_us; /* send SETTLE (again) at this time */
 	unsigned settle_tries;
 };
 
@@ -46,18 +46,19 @@ struct lane {
 	struct http_target *target;
 	struct pace pace;
 	unsigned in_flight;
+	struct decide_window answers; /* the last answers: are they all refusals? */
 	bool take_sent;
-	int64_t take_sent_boot_us;   /* the grant of what it returns counts from here */
-	int64_t take_boot_us;        /* look again at this time */
+	int64_t take_sent_boot_us; /* the grant of what it returns counts from here */
+	int64_t take_boot_us;      /* look again at this time */
 	uv_timer_t timer;
 	/* office list */
-	struct cwc_offices *list;    /* NULL: none */
+	struct cwc_offices *list; /* NULL: none */
 	bool list_sent, list_tried;
 	int64_t list_boot_us, list_next_us;
 	unsigned list_failures;
 };
 
-enum engine_membership { ENGINE_AWAY, ENGINE_JOINING, ENGINE_ADOPTING, ENGINE_MEMBER };
+enum engine_membership { ENGINE_AWAY, ENGINE_JOINING, ENGINE_ADOPTING, ENGINE_MEMBER, ENGINE_LEAVING };
 
 struct engine {
 	struct engine_options o;
@@ -81,13 +82,13 @@ struct engine {
 	int64_t beat_boot_us, reap_boot_us, join_boot_us;
 	int64_t skew_us;
 	bool skewed, published, was_ready;
-	enum err queue_error;        /* the last; for readiness */
+	enum err queue_error; /* the last; for readiness */
 
 	uv_timer_t tick;
-	unsigned handles;            /* to close before the memory goes */
+	unsigned handles; /* to close before the memory goes */
 	bool draining;
-	int64_t drain_boot_us;       /* when patience ends */
-	bool drain_cancelled, leave_sent;
+	int64_t drain_boot_us; /* when patience ends */
+	bool drain_cancelled, left;
 	void (*drained)(void *arg, unsigned left);
 	void *drained_arg;
 };

@@ -6,7 +6,7 @@
 #include "worker/base/log.h"
 #include "worker/engine_internal.h"
 
-#define SETTLE_RETRY_US 200000
+#define SETTLE_RETRY_US     200000
 #define SETTLE_RETRY_MAX_US (2 * ENGINE_SECOND_US)
 
 struct slot *engine_slot_get(struct engine *e, enum cwc_chamber c)
@@ -195,32 +195,41 @@ static enum cwc_fate fate(enum http_fate f)
 	return f == HTTP_ANSWERED ? CWC_FATE_ANSWERED : f == HTTP_NOT_SENT ? CWC_FATE_NOT_SENT : CWC_FATE_UNKNOWN;
 }
 
+static enum outcome classify(struct slot *s, const struct http_answer *a)
+{
+	struct cwc_answer c = { .fate = fate(a->fate),
+				.body_left = a->body_left,
+				.status = a->status,
+				.retry_after_s = a->retry_after_s,
+				.body = a->body };
+	enum outcome o = cwc_classify(s->chamber, &c, s->known.unknowns > 0);
+	bool suspect = a->fate == HTTP_ANSWERED && decide_suspect(&s->engine->lane[s->chamber].answers, a->status);
+	return suspect && o == OUT_REJECTED_BY_CHAMBER ? OUT_MISCONFIGURED : o;
+}
+
 static void answered(void *arg, const struct http_answer *a)
 {
 	struct slot *s = arg;
-	struct cwc_answer c = { .fate = fate(a->fate),
-		                .body_left = a->body_left,
-		                .status = a->status,
-		                .retry_after_s = a->retry_after_s,
-		                .body = a->body };
-	enum outcome o = cwc_classify(s->chamber, &c, s->known.unknowns > 0);
+	enum outcome o = classify(s, a);
 	s->http_status = a->fate == HTTP_ANSWERED ? a->status : 0;
 	s->ended_us = clock_wall_us();
 	buf_reset(&s->xml);
 	if (outcome_class(o) == OUTCOME_CLASS_ACCEPTED)
 		seen_add(s->engine->seen, s->prepared.delivery_id);
 	decide(s, o, a->retry_after_s, a->fate == HTTP_ANSWERED ? "" : a->why);
+	if (a->fate == HTTP_NOT_SENT && s->engine->draining)
+		back_unsent(s, QUEUE_NOT_SENT); /* cut off by the drain: no attempt was made */
 	if (s->decision.hold_us > 0)
 		engine_hold_chamber(s->engine, s->chamber, s->decision.hold_us, outcome_name(o));
 	log_event(LOG_LETTER_SENT, LOG_STR(F_SID, s->sid), LOG_STR(F_OFFICE, s->office), LOG_STR(F_FATE, a->why),
-	          LOG_INT(F_HTTP_STATUS, s->http_status), LOG_INT(F_ELAPSED_US, a->elapsed_us));
+		  LOG_INT(F_HTTP_STATUS, s->http_status), LOG_INT(F_ELAPSED_US, a->elapsed_us));
 	engine_letter_event(s, PIPELINE_ON_ANSWER);
 }
 
 static void send_post(struct slot *s)
 {
 	http_post(s->engine->lane[s->chamber].target, span_buf(&s->xml), s->taken_boot_us + ENGINE_GRANT_US, answered,
-	          s);
+		  s);
 }
 
 /* --- SETTLE ---------------------------------------------------------------------------------- */
@@ -257,10 +266,9 @@ static void log_end(const struct slot *s, const struct queue_settle_answer *a)
 	else if (d->verb == QUEUE_RELEASE || d->verb == QUEUE_NOT_SENT || d->verb == QUEUE_LIVE)
 		ev = LOG_LETTER_GIVEN_BACK;
 	log_event(ev, LOG_STR(F_SID, s->sid), LOG_STR(F_OFFICE, s->office),
-	          LOG_STR(F_OUTCOME, outcome_name(d->outcome)),
-	          LOG_STR(F_CLASS, outcome_class_name(outcome_class(d->outcome))), LOG_STR(F_CODE, d->detail),
-	          LOG_INT(F_HTTP_STATUS, s->http_status), LOG_INT(F_ATTEMPT, s->known.attempt),
-	          LOG_INT(F_REV, a->rev));
+		  LOG_STR(F_OUTCOME, outcome_name(d->outcome)),
+		  LOG_STR(F_CLASS, outcome_class_name(outcome_class(d->outcome))), LOG_STR(F_CODE, d->detail),
+		  LOG_INT(F_HTTP_STATUS, s->http_status), LOG_INT(F_ATTEMPT, s->known.attempt), LOG_INT(F_REV, a->rev));
 }
 
 static void settled(void *arg, enum err err, const struct queue_settle_answer *a)

@@ -34,7 +34,7 @@ static void publish(const struct lane *l)
 		buf_add_str(&value, l->list->code[i]);
 	}
 	struct span argv[] = { span_lit("HSET"), span_buf(&key), span_str(cwc_chamber_name(l->chamber)),
-		               span_buf(&value) };
+			       span_buf(&value) };
 	queue_command(l->engine->queue, argv, sizeof argv / sizeof argv[0], engine_ignore_reply, NULL);
 	buf_clear(&key);
 	buf_clear(&value);
@@ -56,7 +56,7 @@ static void accept_list(struct lane *l, const struct cwc_offices *list)
 	/* At half its age, so that a failure leaves time to try again before it is too old. */
 	l->list_next_us = now + (int64_t)config_of(l)->offices_max_age_ms * 1000 / 2;
 	log_event(LOG_OFFICES_LOADED, LOG_STR(F_CHAMBER, cwc_chamber_name(l->chamber)), LOG_INT(F_COUNT, list->n),
-	          LOG_INT(F_IGNORED, list->ignored));
+		  LOG_INT(F_IGNORED, list->ignored));
 	publish(l);
 }
 
@@ -66,7 +66,7 @@ static void fail(struct lane *l, const char *why, int status)
 	l->list_failures++;
 	l->list_next_us = clock_boot_us() + (wait > RETRY_MAX_US ? RETRY_MAX_US : wait);
 	log_event(LOG_OFFICES_FAILED, LOG_STR(F_CHAMBER, cwc_chamber_name(l->chamber)), LOG_STR(F_REASON, why),
-	          LOG_INT(F_HTTP_STATUS, status));
+		  LOG_INT(F_HTTP_STATUS, status));
 }
 
 static void fetched(void *arg, const struct http_answer *a)
@@ -100,7 +100,7 @@ void engine_offices_tick(struct lane *l, int64_t boot_us)
 		free(l->list);
 		l->list = NULL;
 		log_event(LOG_OFFICES_FAILED, LOG_STR(F_CHAMBER, cwc_chamber_name(l->chamber)),
-		          LOG_STR(F_REASON, "too_old"), LOG_INT(F_HTTP_STATUS, 0));
+			  LOG_STR(F_REASON, "too_old"), LOG_INT(F_HTTP_STATUS, 0));
 	}
 	if (!l->list_sent && boot_us >= l->list_next_us && !l->engine->draining) {
 		l->list_sent = true;

@@ -9,10 +9,10 @@
 #include "worker/engine_internal.h"
 
 /* An idle worker looks for new jobs this often; a busy one after each answer. */
-#define IDLE_LOOK_US 100000
+#define IDLE_LOOK_US    100000
 #define PARTIAL_LOOK_US 2000
-#define ERROR_LOOK_US 500000
-#define JOIN_RETRY_US ENGINE_SECOND_US
+#define ERROR_LOOK_US   500000
+#define JOIN_RETRY_US   ENGINE_SECOND_US
 
 static int64_t lease_us(const struct engine *e)
 {
@@ -88,20 +88,20 @@ static void publish(struct engine *e)
 		add_key(keyring_at(e->o.ring, i), &keys);
 	text_hex(span_of(receipt_key_public(e->o.receipt_key), 32), receipt_hex);
 	struct span argv[] = { span_lit("XADD"),
-		               span_buf(&key),
-		               span_lit("*"),
-		               span_lit("worker"),
-		               span_str(e->worker),
-		               span_lit("version"),
-		               span_str(e->o.version),
-		               span_lit("environment"),
-		               span_str(e->config->environment),
-		               span_lit("receipt_key_id"),
-		               span_str(receipt_key_id(e->o.receipt_key)),
-		               span_lit("receipt_key"),
-		               span_str(receipt_hex),
-		               span_lit("keys"),
-		               span_buf(&keys) };
+			       span_buf(&key),
+			       span_lit("*"),
+			       span_lit("worker"),
+			       span_str(e->worker),
+			       span_lit("version"),
+			       span_str(e->o.version),
+			       span_lit("environment"),
+			       span_str(e->config->environment),
+			       span_lit("receipt_key_id"),
+			       span_str(receipt_key_id(e->o.receipt_key)),
+			       span_lit("receipt_key"),
+			       span_str(receipt_hex),
+			       span_lit("keys"),
+			       span_buf(&keys) };
 	queue_command(e->queue, argv, sizeof argv / sizeof argv[0], engine_ignore_reply, NULL);
 	buf_clear(&key);
 	buf_clear(&keys);
@@ -140,7 +140,7 @@ void engine_adopt(struct engine *e)
 {
 	struct span token[ENGINE_SLOTS_MAX];
 	size_t n = 0;
-	if (e->membership == ENGINE_ADOPTING || e->membership == ENGINE_AWAY)
+	if (e->membership != ENGINE_JOINING && e->membership != ENGINE_MEMBER)
 		return;
 	e->membership = ENGINE_ADOPTING;
 	for (size_t i = 0; i < e->n_slots; i++) {
@@ -190,7 +190,7 @@ static void joined(void *arg, enum err err, const struct queue_beat_answer *a)
 		break;
 	}
 	log_event(LOG_QUEUE_ERROR, LOG_STR(F_COMMAND, "join"), LOG_STR(F_CODE, err_name(e->queue_error)),
-	          LOG_STR(F_WORKER, e->worker));
+		  LOG_STR(F_WORKER, e->worker));
 }
 
 /* The same name with the same nonce may be known still: JOIN renews it, so one call serves both the
@@ -217,8 +217,7 @@ static void left(void *arg, enum err err, const struct queue_beat_answer *a)
 	struct engine *e = arg;
 	(void)err;
 	(void)a;
-	e->leave_sent = true;
-	e->membership = ENGINE_AWAY;
+	e->left = true;
 }
 
 void engine_leave(struct engine *e)
@@ -253,7 +252,7 @@ static void reap(struct engine *e)
 
 void engine_queue_tick(struct engine *e, int64_t boot_us)
 {
-	if (!queue_is_up(e->queue) || e->leave_sent)
+	if (!queue_is_up(e->queue) || e->left)
 		return;
 	if (e->membership == ENGINE_AWAY && boot_us >= e->join_boot_us) {
 		join(e);
@@ -288,7 +287,7 @@ void engine_queue_down(void *arg, enum err why, const char *detail)
 	(void)detail;
 	if (e->queue_error != why)
 		log_event(LOG_QUEUE_DOWN, LOG_STR(F_ADDRESS, e->config->queue_address.text),
-		          LOG_STR(F_CODE, err_name(why)), LOG_INT(F_IN_FLIGHT, e->in_flight));
+			  LOG_STR(F_CODE, err_name(why)), LOG_INT(F_IN_FLIGHT, e->in_flight));
 	e->queue_error = why;
 	e->membership = ENGINE_AWAY;
 }
@@ -394,6 +393,6 @@ static void held(void *arg, enum err err, bool was_fenced, int64_t n)
 void engine_hold_chamber(struct engine *e, enum cwc_chamber c, int64_t until_us, const char *reason)
 {
 	log_event(LOG_CHAMBER_HELD, LOG_STR(F_CHAMBER, cwc_chamber_name(c)), LOG_STR(F_REASON, reason),
-	          LOG_INT(F_WAIT_MS, (until_us - clock_wall_us()) / 1000));
+		  LOG_INT(F_WAIT_MS, (until_us - clock_wall_us()) / 1000));
 	queue_hold(e->queue, cwc_chamber_name(c), until_us, e->worker, reason, held, NULL);
 }

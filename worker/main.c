@@ -2,7 +2,6 @@
 /*
  * cwc-worker: arguments, configuration, secrets, keys, the loop, signals. The only place that exits.
  */
-#include <curl/curl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,11 +17,11 @@
 #include "worker/version.h"
 
 /* sysexits.h: EX_USAGE, EX_CONFIG; 1 is "stopped before everything was given back". */
-#define EXIT_USAGE 64
+#define EXIT_USAGE  64
 #define EXIT_CONFIG 78
-#define EXIT_LEFT 1
+#define EXIT_LEFT   1
 
-#define API_KEY_MAX 512
+#define API_KEY_MAX  512
 #define PASSWORD_MAX 512
 
 struct worker {
@@ -42,11 +41,12 @@ struct options {
 	bool check, print, text;
 };
 
-static const char usage_text[] = "usage: cwc-worker --config FILE [--host-config FILE] [--log-format json|text]\n"
-                                 "       cwc-worker --config FILE [--host-config FILE] --check-config | --print-config\n"
-                                 "       cwc-worker --version | --help\n"
-                                 "\n"
-                                 "Carries sealed letters from the queue to the US Congress. See cwc-worker(8).\n";
+static const char usage_text[] =
+	"usage: cwc-worker --config FILE [--host-config FILE] [--log-format json|text]\n"
+	"       cwc-worker --config FILE [--host-config FILE] --check-config | --print-config\n"
+	"       cwc-worker --version | --help\n"
+	"\n"
+	"Carries sealed letters from the queue to the US Congress. See cwc-worker(8).\n";
 
 /* --- start-up -------------------------------------------------------------------------------- */
 
@@ -111,7 +111,7 @@ static void log_keys(const struct keyring *r)
 	for (size_t i = 0; i < keyring_count(r); i++) {
 		const struct keyring_key *k = keyring_at(r, i);
 		log_event(LOG_KEY_LOADED, LOG_STR(F_KEY_ID, k->id),
-		          LOG_STR(F_PROFILE, k->profile == KEYRING_WITNESS ? "witness" : "letter"));
+			  LOG_STR(F_PROFILE, k->profile == KEYRING_WITNESS ? "witness" : "letter"));
 	}
 }
 
@@ -218,7 +218,7 @@ static int run(const struct options *o)
 	bool json = w.config.log_format == CONFIG_LOG_JSON && !o->text;
 	log_open(STDERR_FILENO, (enum log_level)w.config.log_level, json);
 	log_event(LOG_STARTING, LOG_STR(F_VERSION, CWC_VERSION), LOG_STR(F_ENVIRONMENT, w.config.environment),
-	          LOG_STR(F_QUEUE, w.config.queue_name));
+		  LOG_STR(F_QUEUE, w.config.queue_name));
 	r = load_secrets(&w);
 	if (r == 0)
 		r = load_keys(&w);
@@ -241,10 +241,14 @@ static int usage(void)
 static int parse(int argc, char **argv, struct options *o)
 {
 	static const struct option longs[] = {
-		{ "config", required_argument, NULL, 'c' },      { "host-config", required_argument, NULL, 'H' },
-		{ "check-config", no_argument, NULL, 'k' },      { "print-config", no_argument, NULL, 'p' },
-		{ "log-format", required_argument, NULL, 'f' },  { "version", no_argument, NULL, 'V' },
-		{ "help", no_argument, NULL, 'h' },              { NULL, 0, NULL, 0 },
+		{ "config", required_argument, NULL, 'c' },
+		{ "host-config", required_argument, NULL, 'H' },
+		{ "check-config", no_argument, NULL, 'k' },
+		{ "print-config", no_argument, NULL, 'p' },
+		{ "log-format", required_argument, NULL, 'f' },
+		{ "version", no_argument, NULL, 'V' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
 	};
 	int c;
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
@@ -289,11 +293,9 @@ int main(int argc, char **argv)
 	setenv("TZ", "UTC0", 1);
 	tzset();
 	signal(SIGPIPE, SIG_IGN);
-	if (secret_init() != ERR_OK || curl_global_init(CURL_GLOBAL_DEFAULT) != 0) {
-		fputs("cwc-worker: the random generator or libcurl cannot be initialised\n", stderr);
+	if (secret_init() != ERR_OK) {
+		fputs("cwc-worker: the random generator cannot be initialised\n", stderr);
 		return EXIT_CONFIG;
 	}
-	r = run(&o);
-	curl_global_cleanup();
-	return r;
+	return run(&o);
 }

@@ -2,7 +2,7 @@
 #include "worker/pace.h"
 
 #define SECOND_US 1000000.0
-#define GRANT_US 2000000
+#define GRANT_US  2000000
 
 void pace_init(struct pace *p, double rate, unsigned burst)
 {

@@ -12,7 +12,10 @@ struct step {
 	enum pipeline_action action;
 };
 
-#define TO(s, a) { PIPELINE_##s, PIPELINE_DO_##a }
+#define TO(s, a)                              \
+	{                                     \
+		PIPELINE_##s, PIPELINE_DO_##a \
+	}
 
 /* Columns: READY UNFIT GO NO_GO TOO_LATE STALE ANSWER SETTLED LOST FENCED */
 static const struct step table[PIPELINE_STATE_COUNT][PIPELINE_EVENT_COUNT] = {
@@ -97,7 +100,7 @@ const char *pipeline_action_name(enum pipeline_action a)
 }
 
 void pipeline_step(enum pipeline_state s, enum pipeline_event e, enum pipeline_state *ret_state,
-                   enum pipeline_action *ret_action)
+		   enum pipeline_action *ret_action)
 {
 	BUG_ON((unsigned)s >= PIPELINE_STATE_COUNT || (unsigned)e >= PIPELINE_EVENT_COUNT);
 	*ret_state = table[s][e].state;

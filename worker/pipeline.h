@@ -24,52 +24,52 @@
 #include "worker/base/err.h"
 
 /* X(ENUM, name) */
-#define PIPELINE_STATES(X)                                                                                             \
-	X(TAKEN, "taken")                                                                                              \
-	X(BEGINNING, "beginning")                                                                                      \
-	X(POSTING, "posting")                                                                                          \
-	X(SETTLING, "settling")                                                                                        \
+#define PIPELINE_STATES(X)        \
+	X(TAKEN, "taken")         \
+	X(BEGINNING, "beginning") \
+	X(POSTING, "posting")     \
+	X(SETTLING, "settling")   \
 	X(GONE, "gone")
 
-#define PIPELINE_EVENTS(X)                                                                                             \
-	X(READY, "ready")                                                                                              \
-	X(UNFIT, "unfit")                                                                                              \
-	X(GO, "go")                                                                                                    \
-	X(NO_GO, "no_go")                                                                                              \
-	X(TOO_LATE, "too_late")                                                                                        \
-	X(STALE, "stale")                                                                                              \
-	X(ANSWER, "answer")                                                                                            \
-	X(SETTLED, "settled")                                                                                          \
-	X(LOST, "lost")                                                                                                \
+#define PIPELINE_EVENTS(X)      \
+	X(READY, "ready")       \
+	X(UNFIT, "unfit")       \
+	X(GO, "go")             \
+	X(NO_GO, "no_go")       \
+	X(TOO_LATE, "too_late") \
+	X(STALE, "stale")       \
+	X(ANSWER, "answer")     \
+	X(SETTLED, "settled")   \
+	X(LOST, "lost")         \
 	X(FENCED, "fenced")
 
-#define PIPELINE_ACTIONS(X)                                                                                            \
-	X(NONE, "none")                                                                                                \
-	X(BEGIN, "begin")                                                                                              \
-	X(POST, "post")                                                                                                \
-	X(SETTLE, "settle")                                                                                            \
-	X(FORGET, "forget")                                                                                            \
+#define PIPELINE_ACTIONS(X) \
+	X(NONE, "none")     \
+	X(BEGIN, "begin")   \
+	X(POST, "post")     \
+	X(SETTLE, "settle") \
+	X(FORGET, "forget") \
 	X(IMPOSSIBLE, "impossible")
 
 enum pipeline_state {
 #define PIPELINE_ENUM(e, name) PIPELINE_##e,
 	PIPELINE_STATES(PIPELINE_ENUM)
 #undef PIPELINE_ENUM
-	PIPELINE_STATE_COUNT
+		PIPELINE_STATE_COUNT
 };
 
 enum pipeline_event {
 #define PIPELINE_ENUM(e, name) PIPELINE_ON_##e,
 	PIPELINE_EVENTS(PIPELINE_ENUM)
 #undef PIPELINE_ENUM
-	PIPELINE_EVENT_COUNT
+		PIPELINE_EVENT_COUNT
 };
 
 enum pipeline_action {
 #define PIPELINE_ENUM(e, name) PIPELINE_DO_##e,
 	PIPELINE_ACTIONS(PIPELINE_ENUM)
 #undef PIPELINE_ENUM
-	PIPELINE_ACTION_COUNT
+		PIPELINE_ACTION_COUNT
 };
 
 const char *pipeline_state_name(enum pipeline_state s);
@@ -78,6 +78,6 @@ const char *pipeline_action_name(enum pipeline_action a);
 
 /* Every pair is defined. IMPOSSIBLE marks what the engine can never produce: it stops the process. */
 void pipeline_step(enum pipeline_state s, enum pipeline_event e, enum pipeline_state *ret_state,
-                   enum pipeline_action *ret_action);
+		   enum pipeline_action *ret_action);
 
 #endif

@@ -59,6 +59,18 @@ static void later(struct work *w, enum queue_verb verb, int64_t due_us)
 	w->ret->decision.due_us = due_us;
 }
 
+static void refuse(struct work *w, enum err code)
+{
+	w->ret->decision.verb = QUEUE_REFUSED;
+	w->ret->decision.outcome = OUT_NOT_SENT;
+	detail_name(&w->ret->decision, err_name(code));
+}
+
+static bool genuine(enum err verified)
+{
+	return verified == ERR_OK || verified == ERR_JOB_EXPIRED || verified == ERR_JOB_EARLY;
+}
+
 static enum err verify(struct work *w)
 {
 	const struct config *c = w->x->config;
@@ -75,11 +87,23 @@ static enum err verify(struct work *w)
 	};
 	enum err e = job_verify(&w->job, &expect);
 	/* Expired and early jobs are genuine: what they say may be used. */
-	if (e == ERR_OK || e == ERR_JOB_EXPIRED || e == ERR_JOB_EARLY) {
+	if (genuine(e)) {
 		w->ret->generation = w->job.generation;
 		w->ret->expires_us = (int64_t)w->job.expires_s * SECOND_US;
 	}
 	return e;
+}
+
+/* New bytes challenge a closed job. Only a newer signed generation may do more than ask: everything else must leave the
+ * outcome that stands as it is, whatever these bytes would end as. True when that decided it. */
+static bool stale_challenge(struct work *w, enum err verified)
+{
+	if (w->t->previous.n == 0)
+		return false;
+	if (genuine(verified) && (int64_t)w->job.generation > w->t->generation)
+		return false;
+	refuse(w, genuine(verified) ? ERR_JOB_GENERATION : verified);
+	return true;
 }
 
 /* The close lane: jobs that only need their ending. True when that decided it. */
@@ -120,9 +144,7 @@ static void unverified(struct work *w, enum err e)
 		later(w, QUEUE_DEFER, (int64_t)w->job.not_before_s * SECOND_US);
 		return;
 	}
-	w->ret->decision.verb = QUEUE_REFUSED;
-	w->ret->decision.outcome = OUT_NOT_SENT;
-	detail_name(&w->ret->decision, err_name(e));
+	refuse(w, e);
 }
 
 static void key_missing(struct work *w)
@@ -138,9 +160,9 @@ static enum err open_with(struct work *w, const struct envelope *e, const struct
 {
 	uint8_t shared[32];
 	TRY(keyring_dh(w->x->ring, k, e->point, shared));
-	enum err r = e->profile == JOB_WITNESS ?
-	                     envelope_open_witness(e, shared, k->context, k->n_contexts, w->x->arena) :
-	                     envelope_open_letter(e, shared, k->public_key, w->x->arena);
+	enum err r = e->profile == JOB_WITNESS
+			     ? envelope_open_witness(e, shared, k->context, k->n_contexts, w->x->arena)
+			     : envelope_open_letter(e, shared, k->public_key, w->x->arena);
 	sodium_memzero(shared, sizeof shared);
 	return r;
 }
@@ -271,7 +293,7 @@ static bool office_out(const struct work *w)
 }
 
 void prepare_letter(const struct prepare_context *x, const struct queue_taken *t, int64_t now_us, struct buf *xml,
-                    struct prepared *ret)
+		    struct prepared *ret)
 {
 	struct work w = { .x = x, .t = t, .now_us = now_us, .ret = ret };
 	memset(ret, 0, sizeof *ret);
@@ -281,7 +303,7 @@ void prepare_letter(const struct prepare_context *x, const struct queue_taken *t
 		e = verify(&w);
 	else
 		e = ERR_JOB_OFFICE;
-	if (close_lane(&w, e))
+	if (stale_challenge(&w, e) || close_lane(&w, e))
 		return;
 	if (e != ERR_OK) {
 		unverified(&w, e);

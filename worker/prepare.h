@@ -28,15 +28,15 @@ struct prepare_context {
 };
 
 struct prepared {
-	bool send;                /* true: BEGIN and POST; false: settle by `decision` */
+	bool send; /* true: BEGIN and POST; false: settle by `decision` */
 	struct decision decision;
 	char delivery_id[CWC_DELIVERY_ID_SIZE], date[CWC_DATE_SIZE];
-	uint64_t generation;      /* verified; 0 when the job was not */
-	int64_t expires_us;       /* verified; 0 when the job was not */
+	uint64_t generation; /* verified; 0 when the job was not */
+	int64_t expires_us;  /* verified; 0 when the job was not */
 };
 
 /* `xml` is reset first; it holds the document when ret->send is true and is empty otherwise. */
 void prepare_letter(const struct prepare_context *x, const struct queue_taken *t, int64_t now_us, struct buf *xml,
-                    struct prepared *ret);
+		    struct prepared *ret);
 
 #endif

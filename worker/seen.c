@@ -7,7 +7,7 @@
 
 #include "worker/base/text.h"
 
-#define ID_SIZE 16
+#define ID_SIZE     16
 #define FIRST_SLOTS 1024
 
 /* Open addressing with linear probing, at most half full; the all-zero id marks an empty slot and

@@ -30,7 +30,8 @@ struct resp_reply *admin_call(struct ctl *c, const char *verb, const char *a, co
 {
 	char who[WHO_SIZE];
 	who_am_i(who);
-	return session_script(c, "admin", SESSION_ARGV(span_str(verb), span_str(who), span_str(a), span_str(b), span_str(arg_c)));
+	return session_script(c, "admin",
+			      SESSION_ARGV(span_str(verb), span_str(who), span_str(a), span_str(b), span_str(arg_c)));
 }
 
 /* --- holds ------------------------------------------------------------------------------------ */

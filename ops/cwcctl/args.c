@@ -10,7 +10,7 @@
 #include "queue/job.h"
 #include "worker/base/text.h"
 
-const struct ctl_option_row ctl_options[OPT_COUNT] = {
+const struct ctl_option_row ctl_options[CTL_N_OPTIONS] = {
 #define CTL_OPTION_ROW(e, name_, arg_, text_) { name_, arg_, text_ },
 	CTL_OPTIONS(CTL_OPTION_ROW)
 #undef CTL_OPTION_ROW
@@ -33,7 +33,7 @@ int ctl_fail(int code, const char *format, ...)
 
 static int option_find(struct span name)
 {
-	for (int o = 0; o < OPT_COUNT; o++)
+	for (int o = 0; o < CTL_N_OPTIONS; o++)
 		if (span_eq_str(name, ctl_options[o].name))
 			return o;
 	return -1;
@@ -147,7 +147,7 @@ static int command_unknown(const struct ctl *c)
 static int command_check(const struct ctl *c)
 {
 	const struct command *k = c->command;
-	for (int o = 0; o < OPT_COUNT; o++)
+	for (int o = 0; o < CTL_N_OPTIONS; o++)
 		if (c->opt[o] != NULL && !((k->options | CTL_COMMON) & CTL_BIT(o)))
 			return ctl_fail(CTL_USAGE, "--%s is no option of `%s`", ctl_options[o].name, k->name);
 	if (c->n_args < k->min || c->n_args > k->max)

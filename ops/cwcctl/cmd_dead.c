@@ -31,8 +31,9 @@ static int list(struct ctl *c, const char *stream, const struct out_column *col,
 int cmd_dead_list(struct ctl *c)
 {
 	static const struct out_column col[] = {
-		{ "ended", "ENDED" },      { "sid", "SID" },          { "office", "OFFICE" },   { "outcome", "OUTCOME" },
-		{ "http_status", "HTTP" }, { "attempt", "ATTEMPTS" }, { "crashes", "CRASHES" }, { "detail", "DETAIL" },
+		{ "ended", "ENDED" },     { "sid", "SID" },          { "office", "OFFICE" },
+		{ "outcome", "OUTCOME" }, { "http_status", "HTTP" }, { "attempt", "ATTEMPTS" },
+		{ "crashes", "CRASHES" }, { "detail", "DETAIL" },
 	};
 	return list(c, "dead", col, N(col), "no dead letters");
 }
@@ -49,7 +50,8 @@ int cmd_refused_list(struct ctl *c)
 int cmd_stuck_list(struct ctl *c)
 {
 	static const struct out_column col[] = {
-		{ "id", "ID" }, { "written", "WRITTEN" }, { "sid", "SID" }, { "offices", "OFFICES" }, { "error", "ERROR" },
+		{ "id", "ID" },           { "written", "WRITTEN" }, { "sid", "SID" },
+		{ "offices", "OFFICES" }, { "error", "ERROR" },
 	};
 	return list(c, "stuck", col, N(col), "nothing is stuck");
 }
@@ -57,7 +59,8 @@ int cmd_stuck_list(struct ctl *c)
 int cmd_audit_list(struct ctl *c)
 {
 	static const struct out_column col[] = {
-		{ "written", "WRITTEN" }, { "who", "WHO" }, { "verb", "ACT" }, { "a", "WHAT" }, { "b", "" }, { "c", "" },
+		{ "written", "WRITTEN" }, { "who", "WHO" }, { "verb", "ACT" },
+		{ "a", "WHAT" },          { "b", "" },      { "c", "" },
 	};
 	return list(c, "audit", col, N(col), "nothing was done");
 }
@@ -77,8 +80,8 @@ int cmd_dead_show(struct ctl *c)
 		return c->session->code;
 	const char *state = json_string_value(json_object_get(job, "state"));
 	if (state == NULL || strcmp(state, "dead") != 0) {
-		code = state == NULL ? ctl_fail(CTL_NO, "%s %s: no such job", sid, office) :
-				       ctl_fail(CTL_NO, "%s %s: not dead but %s", sid, office, state);
+		code = state == NULL ? ctl_fail(CTL_NO, "%s %s: no such job", sid, office)
+				     : ctl_fail(CTL_NO, "%s %s: not dead but %s", sid, office, state);
 	} else if (c->json) {
 		out_document(json_incref(job));
 	} else {
@@ -140,13 +143,15 @@ static int act_rows(struct ctl *c, const char *verb, json_t *rows, bool *all_goo
 	size_t i;
 	json_t *row;
 	*all_good = true;
-	json_array_foreach(rows, i, row) {
+	json_array_foreach(rows, i, row)
+	{
 		const char *sid = json_string_value(json_object_get(row, "sid"));
 		const char *office = json_string_value(json_object_get(row, "office"));
 		bool good = false;
 		if (sid == NULL || office == NULL)
 			continue;
-		const char *text = ctl_has(c, OPT_DRY_RUN) ? would(c, sid, office, &good) : act(c, verb, sid, office, &good);
+		const char *text =
+			ctl_has(c, OPT_DRY_RUN) ? would(c, sid, office, &good) : act(c, verb, sid, office, &good);
 		if (text == NULL)
 			return c->session->code;
 		json_object_set_new(row, "done", json_boolean(good && !ctl_has(c, OPT_DRY_RUN)));
@@ -218,14 +223,19 @@ static json_t *unknown_rows(struct ctl *c, const struct resp_reply *members)
 int cmd_unknown_list(struct ctl *c)
 {
 	static const struct out_column col[] = {
-		{ "ended", "ENDED" },      { "sid", "SID" },          { "office", "OFFICE" },           { "outcome", "OUTCOME" },
-		{ "http_status", "HTTP" }, { "attempt", "ATTEMPTS" }, { "delivery_id", "DELIVERY ID" },
+		{ "ended", "ENDED" },
+		{ "sid", "SID" },
+		{ "office", "OFFICE" },
+		{ "outcome", "OUTCOME" },
+		{ "http_status", "HTTP" },
+		{ "attempt", "ATTEMPTS" },
+		{ "delivery_id", "DELIVERY ID" },
 	};
 	int code = session_open(c);
 	if (code != 0)
 		return code;
-	struct resp_reply *r = session_call(c, SESSION_ARGV(span_lit("ZRANGE"), session_key(c, "unknown"), span_lit("0"),
-							    span_lit("9999")));
+	struct resp_reply *r = session_call(
+		c, SESSION_ARGV(span_lit("ZRANGE"), session_key(c, "unknown"), span_lit("0"), span_lit("9999")));
 	if (r == NULL)
 		return c->session->code;
 	json_t *rows = unknown_rows(c, r);
@@ -255,11 +265,13 @@ int cmd_unknown_resolve(struct ctl *c)
 	if (span_eq_str(word, "NONE"))
 		code = ctl_fail(CTL_NO, "%s %s: no such job", sid, office);
 	else if (!span_eq_str(word, "OK"))
-		code = ctl_fail(CTL_NO, "%s %s: not unknown but %.*s", sid, office, (int)state.n, (const char *)state.p);
+		code = ctl_fail(CTL_NO, "%s %s: not unknown but %.*s", sid, office, (int)state.n,
+				(const char *)state.p);
 	else if (c->json)
 		out_document(json_pack("{s:s, s:s, s:s}", "sid", sid, "office", office, "resolved", how));
 	else
-		printf("%s %s: %s\n", sid, office, strcmp(how, "resend") == 0 ? "it will be sent again" : "a worker writes the result");
+		printf("%s %s: %s\n", sid, office,
+		       strcmp(how, "resend") == 0 ? "it will be sent again" : "a worker writes the result");
 	reply_free(r);
 	return code;
 }

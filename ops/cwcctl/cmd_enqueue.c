@@ -14,12 +14,12 @@
 #include "ops/cwcctl/session.h"
 #include "worker/base/clock.h"
 
-#define WINDOW       128
-#define TRIES_MAX    5
-#define PATIENCE_MS  15000
-#define PROGRESS_US  100000
-#define BAR          30
-#define SECOND_US    INT64_C(1000000)
+#define WINDOW      128
+#define TRIES_MAX   5
+#define PATIENCE_MS 15000
+#define PROGRESS_US 100000
+#define BAR         30
+#define SECOND_US   INT64_C(1000000)
 
 struct entry {
 	struct enqueue *q;

@@ -42,9 +42,10 @@ static void print_line(const json_t *o, const char *verified)
 	const json_t *http = json_object_get(o, "http_status");
 	if (json_is_integer(http))
 		snprintf(status, sizeof(status), "%lld", (long long)json_integer_value(http));
-	snprintf(text, sizeof(text), "%-24s  %-32s  %-6s  %-9s  %-20s  %4s  ", text_or(json_object_get(o, "ended"), "-"),
-		 text_or(json_object_get(o, "sid"), "-"), text_or(json_object_get(o, "office"), "-"),
-		 text_or(json_object_get(o, "state"), "-"), text_or(json_object_get(o, "outcome"), "-"), status);
+	snprintf(text, sizeof(text), "%-24s  %-32s  %-6s  %-9s  %-20s  %4s  ",
+		 text_or(json_object_get(o, "ended"), "-"), text_or(json_object_get(o, "sid"), "-"),
+		 text_or(json_object_get(o, "office"), "-"), text_or(json_object_get(o, "state"), "-"),
+		 text_or(json_object_get(o, "outcome"), "-"), status);
 	buf_add_str(&line, text);
 	if (verified != NULL) {
 		snprintf(text, sizeof(text), "%-13s  ", verified);
@@ -112,8 +113,10 @@ static int read_page(struct results *x, bool follow)
 	struct resp_reply *r;
 	send_read(x, follow, &r);
 	enum err e = session_wait(c, follow);
-	if (c->session->interrupted)
+	if (c->session->interrupted) {
+		reply_free(r);
 		return -1;
+	}
 	if (e == ERR_QUEUE_LOST && follow) {
 		ctl_fail(0, "the connection to Redis was lost: trying again");
 		return session_up_again(c, 0) ? 0 : -1;
@@ -140,9 +143,9 @@ static int read_page(struct results *x, bool follow)
 static int start_from(struct results *x, const char *from)
 {
 	size_t digits = strspn(from, "0123456789");
-	bool good = digits > 0 && (from[digits] == '\0' ||
-				   (from[digits] == '-' && from[digits + 1] != '\0' &&
-				    from[digits + 1 + strspn(from + digits + 1, "0123456789")] == '\0'));
+	bool good = digits > 0 &&
+		    (from[digits] == '\0' || (from[digits] == '-' && from[digits + 1] != '\0' &&
+					      from[digits + 1 + strspn(from + digits + 1, "0123456789")] == '\0'));
 	if (strcmp(from, "$") != 0) {
 		if (!good || strlen(from) >= sizeof(x->last))
 			return ctl_fail(CTL_USAGE, "--from must be the id of an entry, or $");

@@ -17,8 +17,9 @@ static int not_found(struct ctl *c, const char *sid)
 	int64_t waiting = resp_number(r);
 	reply_free(r);
 	if (waiting > 0)
-		return ctl_fail(CTL_NO, "%s: no such submission; %lld entries of `in` were not looked at by a worker yet",
-				sid, (long long)waiting);
+		return ctl_fail(CTL_NO,
+				"%s: no such submission; %lld entries of `in` were not looked at by a worker yet", sid,
+				(long long)waiting);
 	return ctl_fail(CTL_NO, "%s: no such submission", sid);
 }
 
@@ -45,11 +46,16 @@ static bool add_jobs(struct ctl *c, const char *sid, struct span offices, json_t
 static void print_submission(const json_t *o)
 {
 	static const struct out_column head[] = {
-		{ "sid", "submission" }, { "rollup", "state" }, { "first", "first seen" }, { "expires", "expires" },
+		{ "sid", "submission" },
+		{ "rollup", "state" },
+		{ "first", "first seen" },
+		{ "expires", "expires" },
 	};
 	static const struct out_column col[] = {
-		{ "office", "OFFICE" },   { "state", "STATE" },  { "outcome", "OUTCOME" },          { "last", "LAST" },
-		{ "http_status", "HTTP" }, { "attempt", "ATTEMPTS" }, { "delivery_id", "DELIVERY ID" }, { "detail", "DETAIL" },
+		{ "office", "OFFICE" },           { "state", "STATE" },
+		{ "outcome", "OUTCOME" },         { "last", "LAST" },
+		{ "http_status", "HTTP" },        { "attempt", "ATTEMPTS" },
+		{ "delivery_id", "DELIVERY ID" }, { "detail", "DETAIL" },
 	};
 	const json_t *jobs = json_object_get(o, "jobs");
 	out_list(o, head, sizeof(head) / sizeof(head[0]));
@@ -63,8 +69,9 @@ static int status_all(struct ctl *c, const char *sid)
 {
 	char suffix[80];
 	snprintf(suffix, sizeof(suffix), "sub:%s", sid);
-	struct resp_reply *r = session_call(c, SESSION_ARGV(span_lit("HMGET"), session_key(c, suffix), span_lit("offices"),
-							    span_lit("rollup"), span_lit("expires_us"), span_lit("first_us")));
+	struct resp_reply *r =
+		session_call(c, SESSION_ARGV(span_lit("HMGET"), session_key(c, suffix), span_lit("offices"),
+					     span_lit("rollup"), span_lit("expires_us"), span_lit("first_us")));
 	if (r == NULL)
 		return c->session->code;
 	struct span offices = resp_text(resp_at(r, 0));

@@ -26,50 +26,50 @@ enum ctl_exit {
 };
 
 /* X(ENUM, name, argument or NULL, text). The common ones first: up to HELP. */
-#define CTL_OPTIONS(X)                                                                                                 \
-	X(REDIS, "redis", "ADDRESS",                                                                                   \
-	  "Redis: tcp:HOST:PORT, unix:/PATH, unix:@NAME or vsock:CID:PORT; default unix:/run/redis/redis.sock.")       \
-	X(QUEUE, "queue", "NAME", "Name of the queue, the hash tag of its keys; default q.")                           \
-	X(USER, "user", "NAME", "User for AUTH; needs --password-file.")                                               \
-	X(PASSWORD_FILE, "password-file", "FILE", "File with the password for AUTH; its mode must be 0600.")           \
-	X(TLS, "tls", NULL, "Speak TLS; needs --ca.")                                                                  \
-	X(TLS_HOST, "tls-host", "NAME", "Name in the certificate; default the host of --redis.")                       \
-	X(CA, "ca", "FILE", "CA certificates (PEM) that the server's certificate is checked against.")                 \
-	X(CERT, "cert", "FILE", "Client certificate (PEM); needs --key.")                                              \
-	X(KEY, "key", "FILE", "Key of the client certificate (PEM).")                                                  \
-	X(TIMEOUT, "timeout", "DURATION", "Longest wait for the connection and for each answer; default 5s.")          \
-	X(JSON, "json", NULL, "Print JSON: one document, or one object a line where there is no end to it.")           \
-	X(HELP, "help", NULL, "Print help and exit.")                                                                  \
-	X(SIGNER, "signer", "PEMFILE",                                                                                 \
-	  "Ed25519 private key that signs the jobs: PKCS#8 PEM as `openssl genpkey -algorithm ed25519` writes it. "    \
-	  "The file's mode must be 0600.")                                                                             \
-	X(KID, "kid", "KID", "Key id of the signer, as configured in the workers.")                                    \
-	X(ENVIRONMENT, "environment", "ENV", "sandbox or production: which workers may send; default sandbox.")        \
-	X(RING, "ring", "FILE",                                                                                        \
-	  "Public ring keys to seal to, a line each: PROFILE KID HEX [CONTEXT]... Default: those that the newest "     \
-	  "worker published.")                                                                                         \
-	X(FORCE, "force", NULL, "Do not check the letters by the rules of CWC 2.0 first.")                             \
-	X(KEEP_GOING, "keep-going", NULL, "Go on after bad lines.")                                                    \
-	X(OFFICE, "office", "CODE", "The office, such as HNE03 or SNE02.")                                             \
-	X(CHAMBER, "chamber", "CHAMBER", "house or senate; default: the office's.")                                    \
-	X(FOLLOW, "follow", NULL, "Wait for more; an interrupt ends it.")                                              \
-	X(FROM, "from", "ID", "Begin after this entry: an id as printed in the JSON, or $ for new ones only.")         \
-	X(COUNT, "count", "N", "At most N entries.")                                                                   \
-	X(VERIFY, "verify", NULL, "Check every receipt's signature and that it says what the entry says.")             \
-	X(WATCH, "watch", "SECONDS", "Again every SECONDS until interrupted.")                                         \
-	X(ALL, "all", NULL, "All dead letters.")                                                                       \
-	X(DRY_RUN, "dry-run", NULL, "Only say what would be done.")                                                    \
-	X(UNTIL, "until", "TIME", "RFC 3339, or seconds since 1970.")                                                  \
-	X(FOR, "for", "DURATION", "A number and ms, s, min, h or d.")                                                  \
-	X(REASON, "reason", "TEXT", "Why, at most 200 bytes; everybody who looks at the queue reads it.")              \
-	X(MARKDOWN, "markdown", NULL, "Print a Markdown table.")                                                       \
+#define CTL_OPTIONS(X)                                                                                              \
+	X(REDIS, "redis", "ADDRESS",                                                                                \
+	  "Redis: tcp:HOST:PORT, unix:/PATH, unix:@NAME or vsock:CID:PORT; default unix:/run/redis/redis.sock.")    \
+	X(QUEUE, "queue", "NAME", "Name of the queue, the hash tag of its keys; default q.")                        \
+	X(USER, "user", "NAME", "User for AUTH; needs --password-file.")                                            \
+	X(PASSWORD_FILE, "password-file", "FILE", "File with the password for AUTH; its mode must be 0600.")        \
+	X(TLS, "tls", NULL, "Speak TLS; needs --ca.")                                                               \
+	X(TLS_HOST, "tls-host", "NAME", "Name in the certificate; default the host of --redis.")                    \
+	X(CA, "ca", "FILE", "CA certificates (PEM) that the server's certificate is checked against.")              \
+	X(CERT, "cert", "FILE", "Client certificate (PEM); needs --key.")                                           \
+	X(KEY, "key", "FILE", "Key of the client certificate (PEM).")                                               \
+	X(TIMEOUT, "timeout", "DURATION", "Longest wait for the connection and for each answer; default 5s.")       \
+	X(JSON, "json", NULL, "Print JSON: one document, or one object a line where there is no end to it.")        \
+	X(HELP, "help", NULL, "Print help and exit.")                                                               \
+	X(SIGNER, "signer", "PEMFILE",                                                                              \
+	  "Ed25519 private key that signs the jobs: PKCS#8 PEM as `openssl genpkey -algorithm ed25519` writes it. " \
+	  "The file's mode must be 0600.")                                                                          \
+	X(KID, "kid", "KID", "Key id of the signer, as configured in the workers.")                                 \
+	X(ENVIRONMENT, "environment", "ENV", "sandbox or production: which workers may send; default sandbox.")     \
+	X(RING, "ring", "FILE",                                                                                     \
+	  "Public ring keys to seal to, a line each: PROFILE KID HEX [CONTEXT]... Default: those that the newest "  \
+	  "worker published.")                                                                                      \
+	X(FORCE, "force", NULL, "Do not check the letters by the rules of CWC 2.0 first.")                          \
+	X(KEEP_GOING, "keep-going", NULL, "Go on after bad lines.")                                                 \
+	X(OFFICE, "office", "CODE", "The office, such as HNE03 or SNE02.")                                          \
+	X(CHAMBER, "chamber", "CHAMBER", "house or senate; default: the office's.")                                 \
+	X(FOLLOW, "follow", NULL, "Wait for more; an interrupt ends it.")                                           \
+	X(FROM, "from", "ID", "Begin after this entry: an id as printed in the JSON, or $ for new ones only.")      \
+	X(COUNT, "count", "N", "At most N entries.")                                                                \
+	X(VERIFY, "verify", NULL, "Check every receipt's signature and that it says what the entry says.")          \
+	X(WATCH, "watch", "SECONDS", "Again every SECONDS until interrupted.")                                      \
+	X(ALL, "all", NULL, "All dead letters.")                                                                    \
+	X(DRY_RUN, "dry-run", NULL, "Only say what would be done.")                                                 \
+	X(UNTIL, "until", "TIME", "RFC 3339, or seconds since 1970.")                                               \
+	X(FOR, "for", "DURATION", "A number and ms, s, min, h or d.")                                               \
+	X(REASON, "reason", "TEXT", "Why, at most 200 bytes; everybody who looks at the queue reads it.")           \
+	X(MARKDOWN, "markdown", NULL, "Print a Markdown table.")                                                    \
 	X(MAN, "man", NULL, "Print the manual page cwcctl(1).")
 
 enum ctl_option {
 #define CTL_OPTION_ENUM(e, name, arg, text) OPT_##e,
 	CTL_OPTIONS(CTL_OPTION_ENUM)
 #undef CTL_OPTION_ENUM
-		OPT_COUNT
+		CTL_N_OPTIONS
 };
 
 #define CTL_BIT(o)     (UINT64_C(1) << (o))
@@ -82,14 +82,14 @@ enum ctl_option {
 struct ctl_option_row {
 	const char *name, *arg, *text;
 };
-extern const struct ctl_option_row ctl_options[OPT_COUNT];
+extern const struct ctl_option_row ctl_options[CTL_N_OPTIONS];
 
 struct session;
 struct command;
 
 struct ctl {
 	const struct command *command;
-	const char *opt[OPT_COUNT]; /* the value, "" for a flag, NULL when absent */
+	const char *opt[CTL_N_OPTIONS]; /* the value, "" for a flag, NULL when absent */
 	const char *arg[CTL_ARGS_MAX];
 	size_t n_args;
 	bool json;

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "ops/cwcctl/out.h"
+#include "ops/cwcctl/session.h"
 #include "worker/base/clock.h"
 
 #define WHY_MAX 32768

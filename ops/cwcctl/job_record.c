@@ -33,30 +33,20 @@ json_t *job_record_read(struct ctl *c, const char *sid, const char *office)
 void job_record_print(const json_t *job)
 {
 	static const struct out_column list[] = {
-		{ "office", "office" },
-		{ "state", "state" },
-		{ "outcome", "outcome" },
-		{ "class", "class" },
-		{ "retryable", "retryable" },
-		{ "detail", "detail" },
-		{ "last", "last attempt" },
-		{ "http_status", "HTTP status" },
-		{ "why", "to be ended as" },
-		{ "delivery_id", "DeliveryId" },
-		{ "date", "DeliveryDate" },
-		{ "attempt", "attempts" },
-		{ "crashes", "crashes" },
-		{ "deliveries", "handed out" },
-		{ "generation", "generation" },
-		{ "rev", "revision" },
-		{ "worker", "worker" },
-		{ "first", "first seen" },
-		{ "begun", "last begun" },
-		{ "ended", "ended" },
+		{ "office", "office" },         { "state", "state" },
+		{ "outcome", "outcome" },       { "class", "class" },
+		{ "retryable", "retryable" },   { "detail", "detail" },
+		{ "last", "last attempt" },     { "http_status", "HTTP status" },
+		{ "why", "to be ended as" },    { "delivery_id", "DeliveryId" },
+		{ "date", "DeliveryDate" },     { "attempt", "attempts" },
+		{ "crashes", "crashes" },       { "deliveries", "handed out" },
+		{ "generation", "generation" }, { "rev", "revision" },
+		{ "worker", "worker" },         { "first", "first seen" },
+		{ "begun", "last begun" },      { "ended", "ended" },
 		{ "expires", "expires" },
 	};
 	static const struct out_column attempt[] = {
-		{ "attempt", "ATTEMPT" }, { "begun", "BEGUN" },     { "ended", "ENDED" },
+		{ "attempt", "ATTEMPT" },  { "begun", "BEGUN" },     { "ended", "ENDED" },
 		{ "http_status", "HTTP" }, { "outcome", "OUTCOME" },
 	};
 	out_list(job, list, sizeof(list) / sizeof(list[0]));

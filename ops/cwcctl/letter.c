@@ -16,9 +16,11 @@ const struct letter_member letter_members[] = {
 	{ "sid", "Submission id, 1 to 64 characters of A-Z a-z 0-9 _ -. Generated when absent." },
 	{ "offices", "Array of one to three office codes: [\"HNE03\", \"SNE02\"]." },
 	{ "profile", "\"letter\" (default) or \"witness\"." },
-	{ "letter", "The part that is sealed: an object of CWC element names and texts (LibraryOfCongressTopics: an array; "
-		    "Bills: an array of objects); for a witness the browser's JSON object." },
-	{ "fields", "Elements in the clear, in the same form. Elements of the person cannot stand here, but for Prefix." },
+	{ "letter",
+	  "The part that is sealed: an object of CWC element names and texts (LibraryOfCongressTopics: an array; "
+	  "Bills: an array of objects); for a witness the browser's JSON object." },
+	{ "fields",
+	  "Elements in the clear, in the same form. Elements of the person cannot stand here, but for Prefix." },
 	{ "witness", "For a witness: an object of nullifier and actionDomain. Default: those of the letter." },
 	{ "expires_in", "Time to live, such as \"90min\"; default \"1h\", at most 30d." },
 	{ "expires", "The expiry itself, RFC 3339 or seconds since 1970." },
@@ -274,7 +276,8 @@ bool letter_read(struct span line, const char *queue, int64_t now_s, struct lett
 	if (l->root == NULL) {
 		/* jansson's own text quotes the input. */
 		char rule[80];
-		snprintf(rule, sizeof(rule), "not JSON (line %d, column %d), or a member twice", error.line, error.column);
+		snprintf(rule, sizeof(rule), "not JSON (line %d, column %d), or a member twice", error.line,
+			 error.column);
 		return bad(why, "", rule);
 	}
 	if (!json_is_object(l->root))

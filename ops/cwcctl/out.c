@@ -128,7 +128,8 @@ static void add_array(const json_t *v, struct buf *b)
 	json_t *item;
 	if (json_array_size(v) == 0)
 		buf_add_str(b, "-");
-	json_array_foreach(v, i, item) {
+	json_array_foreach(v, i, item)
+	{
 		if (i > 0)
 			buf_add_str(b, ", ");
 		out_cell(item, b);
@@ -185,7 +186,8 @@ static void measure(const json_t *rows, const struct out_column *col, size_t n, 
 	buf_init(&cell, CELL_MAX);
 	for (size_t i = 0; i < n; i++)
 		width[i] = width_of(span_str(col[i].title));
-	json_array_foreach(rows, r, row) {
+	json_array_foreach(rows, r, row)
+	{
 		for (size_t i = 0; i < n; i++) {
 			buf_reset(&cell);
 			out_cell(json_object_get(row, col[i].key), &cell);
@@ -207,7 +209,8 @@ void out_table(const json_t *rows, const struct out_column *col, size_t n)
 		print_cell(span_str(col[i].title), width[i], i + 1 == n);
 	fputc('\n', stdout);
 	buf_init(&cell, CELL_MAX);
-	json_array_foreach(rows, r, row) {
+	json_array_foreach(rows, r, row)
+	{
 		for (size_t i = 0; i < n; i++) {
 			buf_reset(&cell);
 			out_cell(json_object_get(row, col[i].key), &cell);
@@ -243,7 +246,8 @@ void out_markdown(const json_t *rows, const struct out_column *col, size_t n)
 		fputs(" --- |", stdout);
 	fputc('\n', stdout);
 	buf_init(&cell, CELL_MAX);
-	json_array_foreach(rows, r, row) {
+	json_array_foreach(rows, r, row)
+	{
 		fputc('|', stdout);
 		for (size_t i = 0; i < n; i++) {
 			buf_reset(&cell);

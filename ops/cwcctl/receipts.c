@@ -49,9 +49,9 @@ static void key_add(struct receipts *r, const struct resp_reply *flat)
 static bool keys_read(struct receipts *r)
 {
 	for (;;) {
-		struct resp_reply *page = session_call(r->c, SESSION_ARGV(span_lit("XREAD"), span_lit("COUNT"), span_lit(PAGE),
-									  span_lit("STREAMS"), session_key(r->c, "attestations"),
-									  span_str(r->last)));
+		struct resp_reply *page = session_call(
+			r->c, SESSION_ARGV(span_lit("XREAD"), span_lit("COUNT"), span_lit(PAGE), span_lit("STREAMS"),
+					   session_key(r->c, "attestations"), span_str(r->last)));
 		if (page == NULL)
 			return false;
 		const struct resp_reply *entries = resp_at(resp_at(page, 0), 1);
@@ -98,7 +98,8 @@ static bool number_is(struct span text, uint64_t value)
 static bool agrees(const struct receipts *r, const struct resp_reply *flat, const struct receipt *x)
 {
 	struct span generation = reply_field(flat, "generation"), status = reply_field(flat, "http_status");
-	bool same_generation = number_is(generation, x->generation) || (x->generation == 0 && span_eq_str(generation, "-1"));
+	bool same_generation =
+		number_is(generation, x->generation) || (x->generation == 0 && span_eq_str(generation, "-1"));
 	return span_eq_str(x->queue, r->c->session->name) && span_eq(x->sid, reply_field(flat, "sid")) &&
 	       span_eq(x->office, reply_field(flat, "office")) && span_eq(x->outcome, reply_field(flat, "outcome")) &&
 	       number_is(reply_field(flat, "attempt"), x->attempt) && same_generation &&

@@ -63,8 +63,8 @@ static bool one_of(struct span name, const char *const *list)
 
 static bool is_number(struct span name)
 {
-	static const char *const list[] = { "rev",  "attempt",  "crashes",     "deliveries", "generation",
-		                            "http_status", "status", "bytes", "open", NULL };
+	static const char *const list[] = { "rev",         "attempt", "crashes", "deliveries", "generation",
+					    "http_status", "status",  "bytes",   "open",       NULL };
 	return one_of(name, list);
 }
 
@@ -153,8 +153,10 @@ json_t *reply_history(struct span text)
 		json_t *o = json_object();
 		int64_t ms;
 		json_object_set_new(o, "attempt", number(span_lit("attempt"), cut(&line, ',')));
-		json_object_set_new(o, "begun", text_int(cut(&line, ','), &ms) == ERR_OK ? out_time_us(ms * 1000) : json_null());
-		json_object_set_new(o, "ended", text_int(cut(&line, ','), &ms) == ERR_OK ? out_time_us(ms * 1000) : json_null());
+		json_object_set_new(o, "begun",
+				    text_int(cut(&line, ','), &ms) == ERR_OK ? out_time_us(ms * 1000) : json_null());
+		json_object_set_new(o, "ended",
+				    text_int(cut(&line, ','), &ms) == ERR_OK ? out_time_us(ms * 1000) : json_null());
 		json_object_set_new(o, "http_status", number(span_lit("http_status"), cut(&line, ',')));
 		json_object_set_new(o, "outcome", out_string(line));
 		json_array_append_new(all, o);
@@ -206,8 +208,9 @@ json_t *reply_stream_tail(struct ctl *c, const char *suffix, uint64_t max)
 {
 	char count[24];
 	snprintf(count, sizeof(count), "%llu", (unsigned long long)max);
-	struct resp_reply *r = session_call(c, SESSION_ARGV(span_lit("XREVRANGE"), session_key(c, suffix), span_lit("+"),
-							    span_lit("-"), span_lit("COUNT"), span_str(count)));
+	struct resp_reply *r =
+		session_call(c, SESSION_ARGV(span_lit("XREVRANGE"), session_key(c, suffix), span_lit("+"),
+					     span_lit("-"), span_lit("COUNT"), span_str(count)));
 	if (r == NULL)
 		return NULL;
 	json_t *all = json_array();

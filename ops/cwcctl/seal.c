@@ -54,8 +54,9 @@ static int ring_from_queue(struct ctl *c, struct sealer *s)
 	int code = session_open(c);
 	if (code != 0)
 		return code;
-	struct resp_reply *r = session_call(c, SESSION_ARGV(span_lit("XREVRANGE"), session_key(c, "attestations"),
-							    span_lit("+"), span_lit("-"), span_lit("COUNT"), span_lit("1")));
+	struct resp_reply *r =
+		session_call(c, SESSION_ARGV(span_lit("XREVRANGE"), session_key(c, "attestations"), span_lit("+"),
+					     span_lit("-"), span_lit("COUNT"), span_lit("1")));
 	if (r == NULL)
 		return c->session->code;
 	const struct resp_reply *flat = resp_at(resp_at(r, 0), 1);

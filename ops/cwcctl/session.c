@@ -10,13 +10,13 @@
 #include "worker/base/secret.h"
 #include "worker/base/text.h"
 
-#define REDIS_DEFAULT   "unix:/run/redis/redis.sock"
-#define TIMEOUT_MS      5000
-#define WRITE_MAX       ((size_t)32 << 20)
-#define REPLY_MAX       ((size_t)64 << 20)
-#define PASSWORD_MAX    512
-#define QUEUE_NAME_MAX  63
-#define ERROR_TEXT_MAX  160
+#define REDIS_DEFAULT  "unix:/run/redis/redis.sock"
+#define TIMEOUT_MS     5000
+#define WRITE_MAX      ((size_t)32 << 20)
+#define REPLY_MAX      ((size_t)64 << 20)
+#define PASSWORD_MAX   512
+#define QUEUE_NAME_MAX 63
+#define ERROR_TEXT_MAX 160
 
 /* --- what happens to the connection ----------------------------------------------------------- */
 
@@ -96,8 +96,8 @@ int session_report(struct ctl *c)
 	s->code = CTL_UNAVAILABLE;
 	if (s->e == ERR_QUEUE_SCRIPT || s->e == ERR_LIMIT || s->e == ERR_BUG)
 		s->code = CTL_INTERNAL;
-	return ctl_fail(s->code, "%s: %s: %s%s%s%s", address, err_name(s->e), err_text(s->e),
-			s->detail[0] ? " (" : "", s->detail, s->detail[0] ? ")" : "");
+	return ctl_fail(s->code, "%s: %s: %s%s%s%s", address, err_name(s->e), err_text(s->e), s->detail[0] ? " (" : "",
+			s->detail, s->detail[0] ? ")" : "");
 }
 
 enum err session_wait(struct ctl *c, bool quiet)
@@ -202,7 +202,8 @@ static int read_tls(const struct ctl *c, const struct addr *a, struct stream_tls
 /* A queue of a newer protocol has scripts and records that this program does not know. */
 static int check_version(struct ctl *c)
 {
-	struct resp_reply *r = session_call(c, SESSION_ARGV(span_lit("HGET"), session_key(c, "meta"), span_lit("version")));
+	struct resp_reply *r =
+		session_call(c, SESSION_ARGV(span_lit("HGET"), session_key(c, "meta"), span_lit("version")));
 	if (r == NULL)
 		return c->session->code;
 	int64_t version = resp_number(r);

@@ -30,7 +30,7 @@ struct session {
 	int code;           /* exit status of the last reported failure */
 	size_t outstanding; /* of session_send() */
 	LIST_HEAD(, pending) pending;
-	bool interrupted;   /* SIGINT or SIGTERM, once session_watch() was called */
+	bool interrupted; /* SIGINT or SIGTERM, once session_watch() was called */
 	uv_signal_t sigint, sigterm;
 	uv_timer_t timer;
 	char key[SESSION_KEYS][SESSION_KEY_SIZE];
@@ -50,9 +50,8 @@ struct span session_key(struct ctl *c, const char *suffix);
 /* NULL after a report. */
 struct resp_reply *session_call(struct ctl *c, const struct span *argv, size_t n);
 struct resp_reply *session_script(struct ctl *c, const char *script, const struct span *argv, size_t n);
-#define SESSION_ARGV(...)                  \
-	(const struct span[]){ __VA_ARGS__ }, \
-		sizeof((const struct span[]){ __VA_ARGS__ }) / sizeof(struct span)
+#define SESSION_ARGV(...) \
+	(const struct span[]){ __VA_ARGS__ }, sizeof((const struct span[]){ __VA_ARGS__ }) / sizeof(struct span)
 
 /* Sends without waiting; *slot gets the copy, or NULL. */
 void session_send(struct ctl *c, const struct span *argv, size_t n, struct resp_reply **slot);

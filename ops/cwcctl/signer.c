@@ -15,7 +15,7 @@
 
 /* PrivateKeyInfo of an Ed25519 key without attributes (RFC 8410 section 7), up to the 32 bytes. */
 static const uint8_t der_head[] = { 0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06,
-	                            0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20 };
+				    0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20 };
 
 /* The base64 between the PEM lines, without white space, into guarded memory, and from there. */
 static enum err pem_decode(const char *pem, struct buf *der)

@@ -78,6 +78,10 @@ local function hold()
 	if not what_valid() or not digits(b) then
 		return {'BADARG'}
 	end
+	-- A worker's hold (its name has a nonce) never shortens one that stands, in particular not a person's.
+	if who:find('/', 1, true) and hold_until(a) >= digits(b) then
+		return {'OK', 0}
+	end
 	local text = b .. ' ' .. who:gsub('%s', '_'):sub(1, 64) .. ' ' .. c:sub(1, 200)
 	return {'OK', call('HSET', PREFIX .. 'holds', a, text)}
 end

@@ -52,6 +52,7 @@ delivery_id, date = j.delivery_id or delivery_id, j.date or date
 first_write()
 call('ZADD', PREFIX .. 'exp', num(expires), id)
 call('HSET', job_key(id), 'state', 'begun', 'attempt', attempt, 'rev', rev, 'generation', num(generation),
-	'previous', '', 'previous_digest', '', 'delivery_id', delivery_id, 'date', date, 'begun_us', num(mine), 'expires_us', num(keep))
+	'previous', '', 'previous_digest', '', 'delivery_id', delivery_id, 'date', date, 'begun_us', num(mine),
+	'expires_us', num(keep))
 status_show(sid, office, 'begun', j.last, rev)
 return {'GO', delivery_id, date, num(attempt), num(marks(j)), num(mine)}

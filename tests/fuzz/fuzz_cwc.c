@@ -143,7 +143,7 @@ static void try_answer(struct span in, enum cwc_chamber chamber)
 	a.body_left = in.n % 2 == 0;
 	enum outcome o = cwc_classify(chamber, &a, in.n % 3 == 0);
 
-	check((o == OUT_ACCEPTED) == (a.status >= 200 && a.status <= 299));
+	check((o == OUT_ACCEPTED) == (a.body_left && a.status >= 200 && a.status <= 299));
 	a.status = 400;
 	o = cwc_classify(chamber, &a, false);
 	check(o == OUT_REJECTED_BY_CHAMBER || o == OUT_MISCONFIGURED);

@@ -47,25 +47,19 @@ source = {key_source}
 lease = {lease}
 {measured_queue}
 [house]
-url = https://uat-cwc.house.gov/v2/message
-offices_url = https://uat-cwc.house.gov/v2/offices
-{chamber}
 {house}
 [senate]
-url = https://soapbox.senate.gov/api/testing-messages/
-offices_url = https://soapbox.senate.gov/api/active_offices/
-{chamber}
 {senate}
 '''
 
-CHAMBER = '''ca_file = {ca}
-rate_ceiling = {rate}
-burst = {burst}
-agent = {DeliveryAgent}
-agent_ack_email = {DeliveryAgentAckEmailAddress}
-agent_contact_name = {DeliveryAgentContactName}
-agent_contact_email = {DeliveryAgentContactEmail}
-agent_contact_phone = {DeliveryAgentContactPhone}'''
+URLS = {
+    'house': {'url': 'https://uat-cwc.house.gov/v2/message', 'offices_url': 'https://uat-cwc.house.gov/v2/offices'},
+    'senate': {'url': 'https://soapbox.senate.gov/api/testing-messages/',
+               'offices_url': 'https://soapbox.senate.gov/api/active_offices/'},
+}
+AGENT_KEYS = {'agent': 'DeliveryAgent', 'agent_ack_email': 'DeliveryAgentAckEmailAddress',
+              'agent_contact_name': 'DeliveryAgentContactName', 'agent_contact_email': 'DeliveryAgentContactEmail',
+              'agent_contact_phone': 'DeliveryAgentContactPhone'}
 
 HOST = '''
 [worker]
@@ -82,12 +76,8 @@ name = {queue}
 [http]
 bridge_dir = {dir}/{name}.bridge
 [house]
-{chamber}
-address = {house_address}
 {house}
 [senate]
-{chamber}
-address = {senate_address}
 {senate}
 '''
 
@@ -236,25 +226,27 @@ class Stack:
     # --- workers -----------------------------------------------------------------------------
 
     def write_config(self, name, worker=None):
-        v = self.values
-        chamber = CHAMBER.format(ca=self.sim.ca_file, rate=v['rate'], burst=v['burst'], **AGENT)
+        v, sim = self.values, self.sim
+        measured = {'ca_file': sim.ca_file, 'rate_ceiling': v['rate'], 'burst': v['burst'],
+                    **{key: AGENT[element] for key, element in AGENT_KEYS.items()}}
         with open(self.path('measured.conf'), 'w', encoding='utf-8') as f:
             f.write(MEASURED.format(
                 kid=KID, signer=self.app.public.hex(), key_source=v['key_source'], lease=v['lease'],
                 contexts='\n'.join('witness_context = ' + c for c in v['contexts']),
-                measured_queue=lines(v['measured_queue']), chamber=chamber, house=lines(v['measured_house']),
-                senate=lines(v['measured_senate'])))
-        chamber = lines({'api_key_file': self.sim.key_file, 'concurrency': 32, 'office_concurrency': 32,
-                         **v['chamber']})
+                measured_queue=lines(v['measured_queue']),
+                house=lines({**URLS['house'], **measured, **v['measured_house']}),
+                senate=lines({**URLS['senate'], **measured, **v['measured_senate']})))
+        host = {'api_key_file': sim.key_file, 'concurrency': 32, 'office_concurrency': 32, **v['chamber']}
         keys = {'file': self.path('ring.keys')} if v['key_source'] == 'file' else {}
         host_queue = dict(v['host_queue'])
         if self.password:
             host_queue['password_file'] = self.write_secret('redis.password', self.password)
         with open(self.path(name + '.conf'), 'w', encoding='utf-8') as f:
-            f.write(HOST.format(name=name, worker=lines({'log_level': 'debug', **v['worker'], **(worker or {})}), redis=self.redis_path,
-                                queue=self.queue, host_queue=lines(host_queue), jobs=lines(v['jobs']), keys=lines(keys), dir=self.dir,
-                                chamber=chamber, house_address=self.sim.house, senate_address=self.sim.senate,
-                                house=lines(v['house']), senate=lines(v['senate'])))
+            f.write(HOST.format(name=name, worker=lines({**v['worker'], **(worker or {})}), redis=self.redis_path,
+                                queue=self.queue, host_queue=lines(host_queue), jobs=lines(v['jobs']),
+                                keys=lines(keys), dir=self.dir,
+                                house=lines({**host, 'address': sim.house, **v['house']}),
+                                senate=lines({**host, 'address': sim.senate, **v['senate']})))
         return ['--config', self.path('measured.conf'), '--host-config', self.path(name + '.conf')]
 
     def write_secret(self, name, text):
@@ -360,6 +352,8 @@ class Stack:
             w.log.close()
         if getattr(self, 'sim', None) is not None:
             self.sim.stop()
+        if getattr(self, 'redis', None) is not None:
+            self.redis.close()
         if getattr(self, 'redis_server', None) is not None:
             self.redis_server.kill()
             self.redis_server.wait()

@@ -3,14 +3,19 @@
 """Letters through the whole worker: real redis-server, real TLS, simulated chambers. Each kind of good letter is
 delivered, each kind of bad one ends as it must, and all accounts agree."""
 import copy
+import hashlib
 import os
 import sys
 import time
 import unittest
+from xml.sax.saxutils import escape
+
+from lxml import etree
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import account  # noqa: E402
 import stack as stacks  # noqa: E402
+from cwcxml import render_elements  # noqa: E402
 from stack import letters  # noqa: E402
 
 SAMPLES = 60
@@ -21,6 +26,21 @@ def with_sid(name, sid, profile='letter', code=letters.HOUSE, **sealed):
     submission['sid'] = sid
     submission['sealed'].update(sealed)
     return submission
+
+
+def laid_out(element, depth=0):
+    """As the worker does: indented, quotes escaped."""
+    tag, pad = element.tag, '  ' * depth
+    if len(element):
+        return '%s<%s>\n%s%s</%s>\n' % (pad, tag, ''.join(laid_out(e, depth + 1) for e in element), pad, tag)
+    return '%s<%s>%s</%s>\n' % (pad, tag, escape(element.text or '', {'"': '&quot;', "'": '&apos;'}), tag)
+
+
+def expected_xml(submission, code, delivery_id, date):
+    """The document that must be POSTed, by the tests' own renderer."""
+    xml = render_elements({**letters.elements(submission), **letters.AGENT, 'MemberOffice': code,
+                           'DeliveryId': delivery_id, 'DeliveryDate': date})
+    return ('<?xml version="1.0" encoding="UTF-8"?>\n' + laid_out(etree.fromstring(xml))).encode()
 
 
 class Case(unittest.TestCase):
@@ -109,7 +129,9 @@ class Expected(unittest.TestCase):
                 self.assertTrue(record['accepted'] and record['complete'] and record['key_ok'])
                 self.assertEqual(record['content_type'], 'application/xml')
                 self.assertEqual(record['agent'], letters.AGENT['DeliveryAgent'])
-                self.assertEqual(record['campaign'], letters.elements(submission).get('CampaignId'))
+                xml = expected_xml(submission, code, record['delivery_id'], self.stack.job(submission['sid'], code)['date'])
+                self.assertEqual(record['bytes'], len(xml), xml.decode())
+                self.assertEqual(record['sha256'], hashlib.sha256(xml).hexdigest(), xml.decode())
                 chamber = 'house' if code[0] == 'H' else 'senate'
                 self.assertEqual((record['chamber'], record['sni']), (chamber, {
                     'house': 'uat-cwc.house.gov', 'senate': 'soapbox.senate.gov'}[chamber]))
@@ -152,7 +174,7 @@ class Duplicates(Case):
     def test_do_nothing(self):
         """The same bytes again, before and after; and other bytes for what is accepted."""
         stack = self.start()
-        submission = next(s for s in letters.sample(20, seed=2) if len(s['offices']) == 3)
+        submission = next(s for s in letters.sample(200, seed=2) if len(s['offices']) == 3)
         entry = stack.entry(submission)
         stack.enqueue([entry] * 5)
         stack.wait_results(3)

@@ -297,6 +297,15 @@ class Take(ProtocolCase):
         self.r('ZADD', '{q}:turn:house', self.now + 3600 * SECOND, HOUSE)
         self.assertEqual(len(self.take()), 1)
 
+    def test_a_workers_hold_never_shortens_one(self):
+        self.admin('hold', 'house', self.now + 60 * SECOND, 'paused')
+        self.assertEqual(self.call('admin', 'hold', 'w/1', 'house', self.now + 9 * SECOND, 'throttled'), ['OK', 0])
+        self.assertIn('paused', self.r('HGET', '{q}:holds', 'house'))
+        self.call('admin', 'hold', 'w/1', 'house', self.now + 90 * SECOND, 'throttled')
+        self.assertIn('throttled', self.r('HGET', '{q}:holds', 'house'))
+        self.admin('hold', 'house', self.now + SECOND, 'a person may')
+        self.assertIn('a person may', self.r('HGET', '{q}:holds', 'house'))
+
     def test_holds(self):
         self.add('a', HOUSE)
         self.add('b', HOUSE2)

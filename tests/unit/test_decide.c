@@ -9,15 +9,15 @@
 
 #include "worker/decide.h"
 
-#define S 1000000LL
+#define S   1000000LL
 #define NOW (1000 * S)
 
 static const struct decide_policy house = { .attempts = 3,
-	                                    .backoff_base_us = 30 * S,
-	                                    .backoff_cap_us = 100 * S,
-	                                    .age_max_us = 500 * S,
-	                                    .resend_after_us = 60 * S,
-	                                    .resend = false };
+					    .backoff_base_us = 30 * S,
+					    .backoff_cap_us = 100 * S,
+					    .age_max_us = 500 * S,
+					    .resend_after_us = 60 * S,
+					    .resend = false };
 
 static struct decision answer(struct decide_policy p, struct decide_job j, enum outcome o, int64_t retry_after)
 {
@@ -29,10 +29,10 @@ static struct decision answer(struct decide_policy p, struct decide_job j, enum 
 static struct decide_job job(unsigned attempt, unsigned unknowns)
 {
 	return (struct decide_job){ .chamber = CWC_HOUSE,
-		                    .attempt = attempt,
-		                    .unknowns = unknowns,
-		                    .first_us = NOW - 10 * S,
-		                    .begun_us = NOW - S };
+				    .attempt = attempt,
+				    .unknowns = unknowns,
+				    .first_us = NOW - 10 * S,
+				    .begun_us = NOW - S };
 }
 
 static void definite_answers_end(void **state)
@@ -57,7 +57,8 @@ static void an_open_fate_hides_every_refusal(void **state)
 			continue;
 		struct decision d = { 0 };
 		decide_end(&d, (enum outcome)o, 1);
-		assert_true(outcome_state(d.outcome) == OUTCOME_ACCEPTED || d.outcome == OUT_OUTCOME_UNKNOWN);
+		assert_true(outcome_state(d.outcome) == OUTCOME_ACCEPTED || d.outcome == OUT_OUTCOME_UNKNOWN ||
+		            d.outcome == OUT_DROPPED);
 		decide_end(&d, (enum outcome)o, 0);
 		assert_int_equal(d.outcome, o);
 	}
@@ -134,13 +135,33 @@ static void conflict_is_left_to_the_script(void **state)
 	assert_int_equal(answer(house, job(1, 0), OUT_ID_CONFLICT, -1).verb, QUEUE_CONFLICT);
 }
 
+static void sixteen_of_twenty_400_are_suspect(void **state)
+{
+	(void)state;
+	struct decide_window w = { 0 };
+	for (int i = 0; i < 15; i++)
+		assert_false(decide_suspect(&w, 400));
+	for (int i = 0; i < 4; i++)
+		assert_false(decide_suspect(&w, 200));
+	assert_true(decide_suspect(&w, 400));
+	/* The oldest refusal leaves the window. */
+	assert_false(decide_suspect(&w, 200));
+	for (int i = 0; i < 30; i++)
+		assert_false(decide_suspect(&w, i % 2 ? 400 : 503));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(definite_answers_end),         cmocka_unit_test(an_open_fate_hides_every_refusal),
-		cmocka_unit_test(retries_within_the_budgets),   cmocka_unit_test(backoff_doubles_to_its_cap),
-		cmocka_unit_test(throttled_uses_no_attempt),    cmocka_unit_test(misconfiguration_holds_the_chamber),
-		cmocka_unit_test(no_answer_by_policy),          cmocka_unit_test(conflict_is_left_to_the_script),
+		cmocka_unit_test(definite_answers_end),
+		cmocka_unit_test(an_open_fate_hides_every_refusal),
+		cmocka_unit_test(retries_within_the_budgets),
+		cmocka_unit_test(backoff_doubles_to_its_cap),
+		cmocka_unit_test(throttled_uses_no_attempt),
+		cmocka_unit_test(misconfiguration_holds_the_chamber),
+		cmocka_unit_test(no_answer_by_policy),
+		cmocka_unit_test(conflict_is_left_to_the_script),
+		cmocka_unit_test(sixteen_of_twenty_400_are_suspect),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -100,8 +100,10 @@ static void names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_pair_is_defined), cmocka_unit_test(at_most_one_post_and_no_loss),
-		cmocka_unit_test(a_good_letter),         cmocka_unit_test(a_lost_connection),
+		cmocka_unit_test(every_pair_is_defined),
+		cmocka_unit_test(at_most_one_post_and_no_loss),
+		cmocka_unit_test(a_good_letter),
+		cmocka_unit_test(a_lost_connection),
 		cmocka_unit_test(names),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Workers: who they are and which keys they published. */
+#include <stdio.h>
+#include <string.h>
+
+#include "ops/cwcctl/out.h"
+#include "ops/cwcctl/reply.h"
+#include "ops/cwcctl/seal.h"
+#include "worker/base/clock.h"
+#include "worker/base/text.h"
+
+#define PUBLISHED_MAX 16
+#define N(a)          (sizeof(a) / sizeof((a)[0]))
+
+/* --- keys ------------------------------------------------------------------------------------- */
+
+static json_t *key_json(const struct keyring_key *k)
+{
+	json_t *o = json_object(), *contexts = json_array();
+	for (size_t i = 0; i < k->n_contexts; i++)
+		json_array_append_new(contexts, out_string(span_str(k->context[i])));
+	json_object_set_new(o, "kid", json_string(k->id));
+	json_object_set_new(o, "profile", json_string(k->profile == KEYRING_WITNESS ? "witness" : "letter"));
+	json_object_set_new(o, "public_key", out_hex(span_of(k->public_key, sizeof(k->public_key))));
+	json_object_set_new(o, "contexts", contexts);
+	return o;
+}
+
+/* The text of `keys` becomes an array; null when a line is not what a worker writes. */
+static void parse_keys(json_t *entry)
+{
+	struct ring ring;
+	unsigned line;
+	const char *rule;
+	const json_t *text = json_object_get(entry, "keys");
+	json_t *keys = json_null();
+	if (json_is_string(text) &&
+	    ring_parse(span_of(json_string_value(text), json_string_length(text)), &ring, &line, &rule) == ERR_OK) {
+		keys = json_array();
+		for (size_t i = 0; i < ring.n; i++)
+			json_array_append_new(keys, key_json(&ring.key[i]));
+	}
+	json_object_set_new(entry, "keys", keys);
+}
+
+static void add_row(json_t *rows, const json_t *entry, const char *kind, json_t *kid, json_t *key)
+{
+	json_t *row = json_object();
+	json_object_set(row, "written", json_object_get(entry, "written"));
+	json_object_set(row, "worker", json_object_get(entry, "worker"));
+	json_object_set(row, "environment", json_object_get(entry, "environment"));
+	json_object_set_new(row, "kind", json_string(kind));
+	json_object_set(row, "kid", kid);
+	json_object_set(row, "key", key);
+	json_array_append_new(rows, row);
+}
+
+static void print_keys(const json_t *entries)
+{
+	static const struct out_column col[] = {
+		{ "written", "PUBLISHED" }, { "worker", "WORKER" }, { "environment", "ENVIRONMENT" },
+		{ "kind", "FOR" },          { "kid", "KEY ID" },    { "key", "PUBLIC KEY" },
+	};
+	json_t *rows = json_array(), *entry, *key;
+	size_t i, k;
+	json_array_foreach(entries, i, entry)
+	{
+		add_row(rows, entry, "receipts", json_object_get(entry, "receipt_key_id"),
+			json_object_get(entry, "receipt_key"));
+		json_array_foreach(json_object_get(entry, "keys"), k, key)
+			add_row(rows, entry, json_string_value(json_object_get(key, "profile")),
+				json_object_get(key, "kid"), json_object_get(key, "public_key"));
+	}
+	if (json_array_size(rows) > 0)
+		out_table(rows, col, N(col));
+	else
+		puts("no worker has published keys yet");
+	json_decref(rows);
+}
+
+int cmd_keys(struct ctl *c)
+{
+	uint64_t count;
+	size_t i;
+	json_t *entry;
+	int code = args_count(c, OPT_COUNT, PUBLISHED_MAX, &count);
+	if (code == 0)
+		code = session_open(c);
+	if (code != 0)
+		return code;
+	json_t *entries = reply_stream_tail(c, "attestations", count);
+	if (entries == NULL)
+		return c->session->code;
+	json_array_foreach(entries, i, entry) parse_keys(entry);
+	if (c->json) {
+		out_document(entries);
+		return CTL_OK;
+	}
+	print_keys(entries);
+	json_decref(entries);
+	return CTL_OK;
+}
+
+/* --- workers ---------------------------------------------------------------------------------- */
+
+/* `workers` is a zset of "name/nonce" by the end of the lease in microseconds. */
+static json_t *worker_row(const struct ctl *c, struct span worker, int64_t until_us, int64_t held, int64_t now_us)
+{
+	char age[OUT_AGE_SIZE], text[OUT_AGE_SIZE + 16];
+	json_t *o = json_object();
+	bool alive = until_us > now_us;
+	out_age(alive ? until_us - now_us : now_us - until_us, age);
+	snprintf(text, sizeof(text), alive ? "for %s" : "ended %s ago", age);
+	json_object_set_new(o, "worker", out_string(worker));
+	json_object_set_new(o, "alive", json_boolean(alive));
+	json_object_set_new(o, "lease", c->json ? out_time_us(until_us) : json_string(text));
+	json_object_set_new(o, "holds", json_integer(held));
+	return o;
+}
+
+static json_t *worker_rows(struct ctl *c, const struct resp_reply *flat)
+{
+	json_t *rows = json_array();
+	int64_t now_us = clock_wall_us();
+	for (size_t i = 0; i + 1 < flat->n; i += 2) {
+		char suffix[QUEUE_WORKER_MAX + 16];
+		struct span worker = resp_text(flat->at[i]);
+		double until;
+		char score[40];
+		snprintf(suffix, sizeof(suffix), "held:%.*s",
+			 (int)(worker.n > QUEUE_WORKER_MAX ? QUEUE_WORKER_MAX : worker.n), (const char *)worker.p);
+		struct resp_reply *held = session_call(c, SESSION_ARGV(span_lit("SCARD"), session_key(c, suffix)));
+		if (held == NULL) {
+			json_decref(rows);
+			return NULL;
+		}
+		struct span s = resp_text(flat->at[i + 1]);
+		snprintf(score, sizeof(score), "%.*s", (int)s.n, (const char *)s.p);
+		until = strtod(score, NULL);
+		json_array_append_new(rows, worker_row(c, worker, until > 0 && until < 9e18 ? (int64_t)until : 0,
+						       resp_number(held), now_us));
+		reply_free(held);
+	}
+	return rows;
+}
+
+int cmd_workers(struct ctl *c)
+{
+	static const struct out_column col[] = {
+		{ "worker", "WORKER" },
+		{ "alive", "ALIVE" },
+		{ "lease", "LEASE" },
+		{ "holds", "JOBS HELD" },
+	};
+	int code = session_open(c);
+	if (code != 0)
+		return code;
+	struct resp_reply *r = session_call(c, SESSION_ARGV(span_lit("ZRANGE"), session_key(c, "workers"),
+							    span_lit("0"), span_lit("-1"), span_lit("WITHSCORES")));
+	if (r == NULL)
+		return c->session->code;
+	json_t *rows = worker_rows(c, r);
+	reply_free(r);
+	if (rows == NULL)
+		return c->session->code;
+	out_rows(c, rows, col, N(col), "no worker");
+	return CTL_OK;
+}
