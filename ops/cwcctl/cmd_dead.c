@@ -7,15 +7,20 @@
 #include "ops/cwcctl/job_record.h"
 #include "ops/cwcctl/out.h"
 #include "ops/cwcctl/reply.h"
+#include "worker/base/text.h"
 
 #define COUNT_MAX UINT64_C(1000000000)
 #define N(a)      (sizeof(a) / sizeof((a)[0]))
 
 /* --- lists ------------------------------------------------------------------------------------ */
 
-static int list(struct ctl *c, const char *stream, const struct out_column *col, size_t n, const char *none)
+/* dress: adds to a row what its columns need; may be NULL. */
+static int list(struct ctl *c, const char *stream, const struct out_column *col, size_t n, const char *none,
+		void (*dress)(json_t *row))
 {
 	uint64_t count;
+	size_t i;
+	json_t *row;
 	int code = args_count(c, OPT_COUNT, COUNT_MAX, &count);
 	if (code == 0)
 		code = session_open(c);
@@ -24,6 +29,9 @@ static int list(struct ctl *c, const char *stream, const struct out_column *col,
 	json_t *rows = ctl_has(c, OPT_COUNT) ? reply_stream_tail(c, stream, count) : reply_stream(c, stream, "", count);
 	if (rows == NULL)
 		return c->session->code;
+	json_array_foreach(rows, i, row)
+		if (dress != NULL)
+			dress(row);
 	out_rows(c, rows, col, n, none);
 	return CTL_OK;
 }
@@ -35,7 +43,7 @@ int cmd_dead_list(struct ctl *c)
 		{ "outcome", "OUTCOME" }, { "http_status", "HTTP" }, { "attempt", "ATTEMPTS" },
 		{ "crashes", "CRASHES" }, { "detail", "DETAIL" },
 	};
-	return list(c, "dead", col, N(col), "no dead letters");
+	return list(c, "dead", col, N(col), "no dead letters", NULL);
 }
 
 int cmd_refused_list(struct ctl *c)
@@ -44,7 +52,7 @@ int cmd_refused_list(struct ctl *c)
 		{ "written", "WRITTEN" }, { "why", "WHY" },       { "sid", "SID" },
 		{ "office", "OFFICE" },   { "detail", "DETAIL" }, { "digest", "DIGEST" },
 	};
-	return list(c, "refused", col, N(col), "nothing was refused");
+	return list(c, "refused", col, N(col), "nothing was refused", NULL);
 }
 
 int cmd_stuck_list(struct ctl *c)
@@ -53,16 +61,39 @@ int cmd_stuck_list(struct ctl *c)
 		{ "id", "ID" },           { "written", "WRITTEN" }, { "sid", "SID" },
 		{ "offices", "OFFICES" }, { "error", "ERROR" },
 	};
-	return list(c, "stuck", col, N(col), "nothing is stuck");
+	return list(c, "stuck", col, N(col), "nothing is stuck", NULL);
+}
+
+static const char *text_of(const json_t *row, const char *key)
+{
+	const char *s = json_string_value(json_object_get(row, key));
+	return s != NULL ? s : "";
+}
+
+/* The arguments of an act in one text; that of a hold has a time in microseconds. */
+static void audit_dress(json_t *row)
+{
+	char text[512], time[TEXT_TIME_SIZE];
+	const char *a = text_of(row, "a"), *b = text_of(row, "b"), *c = text_of(row, "c");
+	int64_t us;
+	if (strcmp(text_of(row, "verb"), "hold") == 0 && text_int(span_str(b), &us) == ERR_OK) {
+		text_time(us / 1000000, time);
+		snprintf(text, sizeof(text), "%s until %s: %s", a, time, c);
+	} else {
+		snprintf(text, sizeof(text), "%s%s%s%s%s", a, b[0] ? " " : "", b, c[0] ? " " : "", c);
+	}
+	json_object_set_new(row, "what", out_string(span_str(text)));
 }
 
 int cmd_audit_list(struct ctl *c)
 {
 	static const struct out_column col[] = {
-		{ "written", "WRITTEN" }, { "who", "WHO" }, { "verb", "ACT" },
-		{ "a", "WHAT" },          { "b", "" },      { "c", "" },
+		{ "written", "WRITTEN" },
+		{ "who", "WHO" },
+		{ "verb", "ACT" },
+		{ "what", "WHAT" },
 	};
-	return list(c, "audit", col, N(col), "nothing was done");
+	return list(c, "audit", col, N(col), "nothing was done", audit_dress);
 }
 
 int cmd_dead_show(struct ctl *c)

@@ -78,6 +78,27 @@ static void print_keys(const json_t *entries)
 	json_decref(rows);
 }
 
+static int print_lines(struct ctl *c)
+{
+	struct resp_reply *r = session_call(c, SESSION_ARGV(span_lit("XREVRANGE"), session_key(c, "attestations"),
+							    span_lit("+"), span_lit("-"), span_lit("COUNT"), span_lit("1")));
+	if (r == NULL)
+		return c->session->code;
+	struct span keys = reply_field(resp_at(resp_at(r, 0), 1), "keys");
+	struct ring ring;
+	unsigned line;
+	const char *rule;
+	int code = CTL_OK;
+	if (keys.n == 0)
+		code = ctl_fail(CTL_NO, "no worker has published keys yet");
+	else if (ring_parse(keys, &ring, &line, &rule) != ERR_OK)
+		code = ctl_fail(CTL_NO, "attestations: line %u: %s", line, rule);
+	else
+		printf("%.*s\n", (int)keys.n, (const char *)keys.p);
+	reply_free(r);
+	return code;
+}
+
 int cmd_keys(struct ctl *c)
 {
 	uint64_t count;
@@ -88,6 +109,8 @@ int cmd_keys(struct ctl *c)
 		code = session_open(c);
 	if (code != 0)
 		return code;
+	if (ctl_has(c, OPT_LINES))
+		return print_lines(c);
 	json_t *entries = reply_stream_tail(c, "attestations", count);
 	if (entries == NULL)
 		return c->session->code;

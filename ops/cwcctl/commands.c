@@ -193,10 +193,8 @@ const struct command ctl_commands[] = {
 		"keys",
 		"",
 		"Show the keys that workers published",
-		"For each of the newest 16 boots, or --count: the receipt key and the ring keys. These are the lines "
-		"that --ring "
-		"reads: PROFILE KID HEX [CONTEXT]...",
-		BIT(COUNT),
+		"For each of the newest 16 boots, or --count: the receipt key and the ring keys.",
+	    BIT(COUNT) | BIT(LINES),
 		0,
 		0,
 		cmd_keys,

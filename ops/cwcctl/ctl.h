@@ -55,6 +55,7 @@ enum ctl_exit {
 	X(FOLLOW, "follow", NULL, "Wait for more; an interrupt ends it.")                                           \
 	X(FROM, "from", "ID", "Begin after this entry: an id as printed in the JSON, or $ for new ones only.")      \
 	X(COUNT, "count", "N", "At most N entries.")                                                                \
+	X(LINES, "lines", NULL, "Only the ring keys of the newest boot, in the lines that --ring reads.")               \
 	X(VERIFY, "verify", NULL, "Check every receipt's signature and that it says what the entry says.")          \
 	X(WATCH, "watch", "SECONDS", "Again every SECONDS until interrupted.")                                      \
 	X(ALL, "all", NULL, "All dead letters.")                                                                    \

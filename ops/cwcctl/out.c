@@ -270,7 +270,7 @@ void out_list(const json_t *object, const struct out_column *col, size_t n)
 	buf_init(&cell, CELL_MAX);
 	for (size_t i = 0; i < n; i++) {
 		const json_t *v = json_object_get(object, col[i].key);
-		if (v == NULL || json_is_null(v))
+		if (v == NULL || json_is_null(v) || (json_is_string(v) && json_string_length(v) == 0))
 			continue;
 		print_cell(span_str(col[i].title), width, false);
 		buf_reset(&cell);

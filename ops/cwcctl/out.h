@@ -42,7 +42,7 @@ void out_cell(const json_t *v, struct buf *b);
 void out_table(const json_t *rows, const struct out_column *col, size_t n);
 /* The same as a Markdown table. */
 void out_markdown(const json_t *rows, const struct out_column *col, size_t n);
-/* One object, a line for each column that it has: "title   value". */
+/* One object, a line for each column that it has and that is not empty: "title   value". */
 void out_list(const json_t *object, const struct out_column *col, size_t n);
 /* By the options: a document, Markdown, or a table; takes the reference. `none`: said instead of an
  * empty table. */

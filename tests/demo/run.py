@@ -19,6 +19,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'
 from stack import BUILD, Stack, letters  # noqa: E402
 
 TABLE_MAX = 120
+CHUNK = 100
 
 # Trouble on the way, each at an office of its own so that it is plain what comes of it.
 TROUBLES = [
@@ -91,20 +92,35 @@ def expected_counts(batch):
     return results, refused
 
 
-def wait(stack, worker, want_results, want_refused, limit_s):
-    tty = sys.stdout.isatty()
-    start, shown = time.monotonic(), 0.0
+class Progress:
+    """One line that is rewritten on a terminal, or one line a second elsewhere."""
+
+    def __init__(self, stack, want):
+        self.stack, self.want, self.start, self.shown = stack, want, time.monotonic(), 0.0
+        self.tty = sys.stdout.isatty()
+
+    def show(self, enqueued, last=False):
+        results = int(self.stack.redis('XLEN', self.stack.key('results')))
+        refused = int(self.stack.redis('XLEN', self.stack.key('refused')))
+        elapsed = time.monotonic() - self.start
+        if self.tty or last or elapsed - self.shown >= 1:
+            self.shown = elapsed
+            line = '  %5.1f s   %d enqueued, %d of %d settled (%d results, %d refused)' % (
+                elapsed, enqueued, results + refused, self.want, results, refused)
+            print('\r' + line if self.tty else line, end='' if self.tty and not last else '\n', flush=True)
+        return results, refused, elapsed
+
+
+def deliver(stack, worker, batch, want_results, want_refused, limit_s):
+    """Enqueues the batch and waits for its results. Returns the seconds that it took."""
+    progress = Progress(stack, want_results + want_refused)
+    for i in range(0, len(batch), CHUNK):
+        stack.submit(*batch[i:i + CHUNK])
+        progress.show(min(len(batch), i + CHUNK))
     while True:
-        results = int(stack.redis('XLEN', stack.key('results')))
-        refused = int(stack.redis('XLEN', stack.key('refused')))
-        done = results >= want_results and refused >= want_refused
-        elapsed = time.monotonic() - start
-        if tty or done or elapsed - shown >= 1:
-            shown = elapsed
-            line = '  %5.1f s   %d of %d settled   (%d results, %d refused)' % (
-                elapsed, results + refused, want_results + want_refused, results, refused)
-            print('\r' + line if tty else line, end='' if tty and not done else '\n', flush=True)
-        if done:
+        results, refused, elapsed = progress.show(len(batch))
+        if results >= want_results and refused >= want_refused:
+            progress.show(len(batch), last=True)
             return elapsed
         if elapsed > limit_s or worker.process.poll() is not None:
             print('\nnot finished after %.0f s; the end of the log of the worker:\n%s' % (elapsed, worker.tail()))
@@ -167,8 +183,7 @@ def play(stack, o):
     print('The worker is ready: it made its keys at boot and published the public halves; the browsers seal to those.')
     print('Enqueueing %d submissions, letters to %d offices: %d good, %d bad, %d that meet trouble on the way.' % (
         len(batch), want_results + want_refused, len(good), len(bad), len(trouble)))
-    stack.submit(*batch)
-    elapsed = wait(stack, worker, want_results, want_refused, 60 + o.letters / 20)
+    elapsed = deliver(stack, worker, batch, want_results, want_refused, 60 + o.letters / 20)
     table = list(rows(stack, batch))
     print_table(table)
     for s, _ in trouble:

@@ -148,7 +148,7 @@ class Tables(unittest.TestCase):
                 self.assertEqual(status, 78)
                 self.assertTrue(said)
                 value = line.split(' = ')[1]
-                if len(value) > 6:
+                if len(value) > 6 and value != 'production':  # a word that the rule itself names
                     self.assertFalse(any(value in x for x in said), said)
 
     def test_the_examples_are_good(self):
