@@ -164,17 +164,19 @@ unit-programs: $(UNIT:%=$(B)/unit/%)
 fuzz-programs: $(FUZZ:%=$(B)/fuzz/%)
 
 # Unit tests and fuzz replays run under the sanitizers; the integration tests on what is installed.
-ALL_TESTS = $(UNIT:%=%=build/asan/unit/%) $(IT:%='%=$(PYTHON) tests/it/%.py') \
-            'test_sim=$(PYTHON) tests/sim/test_sim.py' 'test_protocol=$(PYTHON) tests/queue/test_protocol.py' \
+unit_tests = $(foreach t,$(UNIT),$(t)=$(1)/unit/$(t))
+it_tests = $(foreach t,$(IT),'$(t)=$(PYTHON) tests/it/$(t).py')
+fuzz_tests = $(foreach t,$(FUZZ),'$(t)=$(PYTHON) tests/fuzz/replay.py build/asan/fuzz/$(t) $(t)')
+ALL_TESTS = $(it_tests) $(call unit_tests,build/asan) $(fuzz_tests) \
+            'test_sim=$(PYTHON) -m unittest discover -s tests/sim -p test_*.py' 'test_protocol=$(PYTHON) tests/queue/test_protocol.py' \
             'check=$(PYTHON) tests/queue/check.py' 'exhaust=$(PYTHON) tests/queue/exhaust.py --short' \
-            'mutants=$(PYTHON) tests/queue/mutants.py' 'layering=tests/lint-layering' \
-            $(FUZZ:%='%=$(PYTHON) tests/fuzz/replay.py build/asan/fuzz/% %')
+            'mutants=$(PYTHON) tests/queue/mutants.py' 'layering=tests/lint-layering'
 
 unit: unit-programs ## Unit tests only (VARIANT=asan for sanitizers)
-	$(Q)$(RUN_TESTS) $(UNIT:%=%=$(B)/unit/%)
+	$(Q)$(RUN_TESTS) $(call unit_tests,$(B))
 
 it: all tools ## Integration tests only
-	$(Q)CWC_BUILD=$(B) $(RUN_TESTS) $(IT:%='%=$(PYTHON) tests/it/%.py')
+	$(Q)CWC_BUILD=$(B) $(RUN_TESTS) $(it_tests)
 
 FUZZ_SECONDS ?= 60
 fuzz: ## Fuzz every parser with libFuzzer (clang; FUZZ_SECONDS=60 each)
@@ -200,8 +202,8 @@ lint-warnings:
 # -O2 -fanalyzer on every file of ours but the tests.
 lint-analyzer:
 	@echo "  gcc -fanalyzer"
-	$(Q)printf '%s\n' $(LIB) worker/main.c $(CTL) config/gen.c | xargs -P 2 -n 8 \
-	        $(CC) $(STD) $(WARN) -Werror -fanalyzer -O1 $(PKG_CFLAGS) -fsyntax-only
+	$(Q)printf '%s\n' $(LIB) worker/main.c $(CTL) config/gen.c | xargs -P 2 -n 1 \
+	        $(CC) $(STD) $(WARN) -Werror -fanalyzer -O1 $(PKG_CFLAGS) -o /dev/null -c
 
 lint-tidy:
 	@echo "  clang-tidy"

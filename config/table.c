@@ -158,7 +158,7 @@ const struct config_key config_keys[] = {
 	    "voter-protocol-witness-encryption-v1 commons-witness-encryption-v1 communique-witness-encryption", 0, 0,
 	    LIST(witness_context, n_contexts, CONFIG_CONTEXTS_MAX),
 	    TEXT("Context string of the witness envelopes, for keys that name none; tried in this order. "
-	         "Setting one replaces the defaults.")),
+		 "Setting one replaces the defaults.")),
 
 	ROW("http", "allowed_host", HOST, MEASURED, "cwc.house.gov uat-cwc.house.gov soapbox.senate.gov", 0, 0,
 	    LIST(allowed_host, n_allowed_hosts, CONFIG_HOSTS_MAX),

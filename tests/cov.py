@@ -58,8 +58,10 @@ def run_tests(build, tests):
 def count_lines(build, source):
     """{ line: how often it was executed } of the lines with code."""
     notes = os.path.join(build, source[:-2] + '.gcno')
-    p = subprocess.run(['gcov', '--json-format', '--stdout', notes], cwd=ROOT, check=True, stdout=subprocess.PIPE,
+    p = subprocess.run(['gcov', '--json-format', '--stdout', notes], cwd=ROOT, check=False, stdout=subprocess.PIPE,
                        stderr=subprocess.DEVNULL)
+    if p.returncode != 0:
+        sys.exit('cov: gcov cannot read %s: is a test older than the objects? Remove %s and build again' % (notes, build))
     counts = {}
     for text in p.stdout.splitlines():
         for f in json.loads(text)['files']:

@@ -40,11 +40,12 @@ static void note_ready(struct engine *e)
 {
 	const char *reason;
 	bool ready = engine_ready(e, &reason);
-	if (ready == e->was_ready)
+	if (ready == e->was_ready && (ready || strcmp(reason, e->not_ready) == 0))
 		return;
-	e->was_ready = ready;
-	if (e->o.on_ready != NULL)
+	if (ready != e->was_ready && e->o.on_ready != NULL)
 		e->o.on_ready(e->o.on_ready_arg, ready);
+	e->was_ready = ready;
+	e->not_ready = reason;
 	if (ready)
 		log_event(LOG_READY, LOG_STR(F_WORKER, e->worker));
 	else
@@ -81,7 +82,9 @@ static void drain_tick(struct engine *e, int64_t boot_us)
 		engine_leave(e);
 		return;
 	}
-	bool waiting = e->in_flight > 0 || (queue_is_up(e->queue) && !e->left);
+	/* A worker that the queue does not let in has nothing to leave. */
+	bool refused = e->queue_error == ERR_EXISTS || e->queue_error == ERR_QUEUE_VERSION;
+	bool waiting = e->in_flight > 0 || (queue_is_up(e->queue) && !e->left && !refused);
 	if (!waiting || boot_us >= e->drain_boot_us + DRAIN_REPORT_US) {
 		void (*done)(void *arg, unsigned left) = e->drained;
 		e->drained = NULL;
@@ -198,6 +201,7 @@ enum err engine_new(uv_loop_t *loop, const struct engine_options *o, struct engi
 	e->config = o->config;
 	e->loop = loop;
 	e->seen = seen_new();
+	e->not_ready = "queue"; /* at the start there is nothing to say */
 	secret_arena(&e->arena, PREPARE_ARENA_SIZE);
 	set_signers(e);
 	make_slots(e);

@@ -81,7 +81,10 @@ struct engine {
 	bool beat_sent, reap_sent;
 	int64_t beat_boot_us, reap_boot_us, join_boot_us;
 	int64_t skew_us;
-	bool skewed, published, was_ready;
+	bool skewed, was_ready;
+	const char *not_ready;       /* the reason that was logged last */
+	bool published, publish_sent;
+	int64_t publish_boot_us;
 	enum err queue_error; /* the last; for readiness */
 
 	uv_timer_t tick;

@@ -73,14 +73,23 @@ static void add_key(const struct keyring_key *k, struct buf *b)
 	}
 }
 
-/* What this boot's receipts and envelopes can be checked and sealed with. */
-static void publish(struct engine *e)
+static void published(void *arg, enum err err, const struct resp_reply *r)
+{
+	struct engine *e = arg;
+	e->publish_sent = false;
+	e->published = err == ERR_OK && r->type != RESP_ERROR;
+}
+
+/* What this boot's receipts and envelopes can be checked and sealed with. Again until it is there: a Redis that is full
+ * refuses it. */
+static void publish(struct engine *e, int64_t boot_us)
 {
 	struct buf key, keys;
 	char receipt_hex[65];
-	if (e->published)
+	if (e->published || e->publish_sent || boot_us < e->publish_boot_us)
 		return;
-	e->published = true;
+	e->publish_sent = true;
+	e->publish_boot_us = boot_us + ENGINE_SECOND_US;
 	buf_init(&key, 128);
 	buf_init(&keys, 8192);
 	queue_key(e->queue, "attestations", &key);
@@ -102,7 +111,7 @@ static void publish(struct engine *e)
 			       span_str(receipt_hex),
 			       span_lit("keys"),
 			       span_buf(&keys) };
-	queue_command(e->queue, argv, sizeof argv / sizeof argv[0], engine_ignore_reply, NULL);
+	queue_command(e->queue, argv, sizeof argv / sizeof argv[0], published, e);
 	buf_clear(&key);
 	buf_clear(&keys);
 }
@@ -110,7 +119,7 @@ static void publish(struct engine *e)
 static void member(struct engine *e)
 {
 	e->membership = ENGINE_MEMBER;
-	publish(e);
+	publish(e, clock_boot_us());
 	engine_letters_tick(e, clock_boot_us());
 	engine_take(e, CWC_HOUSE);
 	engine_take(e, CWC_SENATE);
@@ -260,6 +269,7 @@ void engine_queue_tick(struct engine *e, int64_t boot_us)
 	}
 	if (e->membership != ENGINE_MEMBER && e->membership != ENGINE_ADOPTING)
 		return;
+	publish(e, boot_us);
 	if (!e->beat_sent && boot_us >= e->beat_boot_us) {
 		e->beat_sent = true;
 		e->beat_boot_us = boot_us + lease_us(e) / 3;

@@ -16,7 +16,7 @@ const struct ctl_option_row ctl_options[CTL_N_OPTIONS] = {
 #undef CTL_OPTION_ROW
 };
 
-int ctl_fail(int code, const char *format, ...)
+void ctl_complain(const char *format, ...)
 {
 	char line[1024];
 	va_list ap;
@@ -26,7 +26,6 @@ int ctl_fail(int code, const char *format, ...)
 	fputs("cwcctl: ", stderr);
 	out_clean(stderr, span_str(line));
 	fputc('\n', stderr);
-	return code;
 }
 
 /* --- options --------------------------------------------------------------------------------- */

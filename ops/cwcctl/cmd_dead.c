@@ -29,9 +29,7 @@ static int list(struct ctl *c, const char *stream, const struct out_column *col,
 	json_t *rows = ctl_has(c, OPT_COUNT) ? reply_stream_tail(c, stream, count) : reply_stream(c, stream, "", count);
 	if (rows == NULL)
 		return c->session->code;
-	json_array_foreach(rows, i, row)
-		if (dress != NULL)
-			dress(row);
+	json_array_foreach(rows, i, row) if (dress != NULL) dress(row);
 	out_rows(c, rows, col, n, none);
 	return CTL_OK;
 }

@@ -23,7 +23,7 @@ static json_t *depth_json(const struct resp_reply *flat, int64_t now_us)
 		snprintf(name, sizeof(name), "%.*s", (int)s.n, (const char *)s.p);
 		if (us)
 			snprintf(name + s.n - 3, sizeof(name) - s.n + 3, "_s");
-		json_object_set_new(o, name, us ? json_real((double)(value / 1000) / 1000) : json_integer(value));
+		json_object_set_new(o, name, us ? json_real((double)value / 1e6) : json_integer(value));
 	}
 	return o;
 }

@@ -109,8 +109,8 @@ static void entry_failed(struct entry *e, enum err err, struct span text)
 		 (int)(text.n > 120 ? 120 : text.n), text.n > 0 ? (const char *)text.p : "");
 	q->failed++;
 	progress_clear(q);
-	ctl_fail(CTL_UNAVAILABLE, "%s:%u: %s%s", q->in.lines.name, e->line, why,
-		 err == ERR_QUEUE_LOST ? "; it may have been added: use the same sid again" : "");
+	ctl_complain("%s:%u: %s%s", q->in.lines.name, e->line, why,
+		     err == ERR_QUEUE_LOST ? "; it may have been added: use the same sid again" : "");
 	print_bad(q, e->line, span_str(why));
 	entry_end(e);
 }

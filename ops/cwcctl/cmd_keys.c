@@ -80,8 +80,9 @@ static void print_keys(const json_t *entries)
 
 static int print_lines(struct ctl *c)
 {
-	struct resp_reply *r = session_call(c, SESSION_ARGV(span_lit("XREVRANGE"), session_key(c, "attestations"),
-							    span_lit("+"), span_lit("-"), span_lit("COUNT"), span_lit("1")));
+	struct resp_reply *r =
+		session_call(c, SESSION_ARGV(span_lit("XREVRANGE"), session_key(c, "attestations"), span_lit("+"),
+					     span_lit("-"), span_lit("COUNT"), span_lit("1")));
 	if (r == NULL)
 		return c->session->code;
 	struct span keys = reply_field(resp_at(resp_at(r, 0), 1), "keys");

@@ -118,7 +118,7 @@ static int read_page(struct results *x, bool follow)
 		return -1;
 	}
 	if (e == ERR_QUEUE_LOST && follow) {
-		ctl_fail(0, "the connection to Redis was lost: trying again");
+		ctl_complain("the connection to Redis was lost: trying again");
 		return session_up_again(c, 0) ? 0 : -1;
 	}
 	if (e != ERR_OK)

@@ -55,7 +55,7 @@ enum ctl_exit {
 	X(FOLLOW, "follow", NULL, "Wait for more; an interrupt ends it.")                                           \
 	X(FROM, "from", "ID", "Begin after this entry: an id as printed in the JSON, or $ for new ones only.")      \
 	X(COUNT, "count", "N", "At most N entries.")                                                                \
-	X(LINES, "lines", NULL, "Only the ring keys of the newest boot, in the lines that --ring reads.")               \
+	X(LINES, "lines", NULL, "Only the ring keys of the newest boot, in the lines that --ring reads.")           \
 	X(VERIFY, "verify", NULL, "Check every receipt's signature and that it says what the entry says.")          \
 	X(WATCH, "watch", "SECONDS", "Again every SECONDS until interrupted.")                                      \
 	X(ALL, "all", NULL, "All dead letters.")                                                                    \
@@ -138,8 +138,10 @@ int args_count(const struct ctl *c, enum ctl_option o, uint64_t def, uint64_t *r
 /* sandbox (the default) or production. */
 int args_environment(const struct ctl *c, const char **ret_environment);
 
-/* One line on standard error: "cwcctl: ...". Control characters are replaced. Returns `code`. */
-int ctl_fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* One line on standard error: "cwcctl: ...". Control characters are replaced. */
+void ctl_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The same, with the value `code`. */
+#define ctl_fail(code, ...) (ctl_complain(__VA_ARGS__), (code))
 
 /* --- commands -------------------------------------------------------------------------------- */
 

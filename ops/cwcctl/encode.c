@@ -84,7 +84,7 @@ static int append(const char *p, size_t n, void *arg)
 
 enum err encode_json(const json_t *v, struct buf *out)
 {
-	if (json_dump_callback(v, append, out, JSON_COMPACT) != 0)
+	if (json_dump_callback(v, append, out, JSON_COMPACT | JSON_ENCODE_ANY) != 0)
 		return ERR_RANGE;
 	return buf_ok(out);
 }

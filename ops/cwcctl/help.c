@@ -164,8 +164,8 @@ static size_t print_group(const char *word)
 
 int cmd_help(struct ctl *c)
 {
-	/* `cwcctl COMMAND --help` and `cwcctl help COMMAND` both come here. */
-	if (c->n_args > 0 && strcmp(c->arg[0], "help") == 0) {
+	/* `cwcctl help COMMAND` comes here without the word help, `cwcctl help COMMAND --help` with it. */
+	if (ctl_has(c, OPT_HELP) && c->n_args > 1 && strcmp(c->arg[0], "help") == 0) {
 		c->n_args--;
 		memmove(c->arg, c->arg + 1, c->n_args * sizeof(c->arg[0]));
 	}

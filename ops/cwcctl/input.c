@@ -46,7 +46,7 @@ static void report(struct input *in)
 	while (rest.n > 0) {
 		const uint8_t *end = memchr(rest.p, '\n', rest.n);
 		size_t n = end != NULL ? (size_t)(end - rest.p) : rest.n;
-		ctl_fail(CTL_NO, "%s:%u: %.*s", in->lines.name, in->lines.number, (int)n, (const char *)rest.p);
+		ctl_complain("%s:%u: %.*s", in->lines.name, in->lines.number, (int)n, (const char *)rest.p);
 		rest = n < rest.n ? span_of(rest.p + n + 1, rest.n - n - 1) : span_of(NULL, 0);
 	}
 	if (in->on_bad != NULL)

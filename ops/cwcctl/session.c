@@ -30,7 +30,9 @@ static void on_down(void *arg, enum err why, const char *detail)
 {
 	struct session *s = arg;
 	s->down = true;
-	s->e = why;
+	/* The command that was lost is what happened; this is only why. */
+	if (s->e != ERR_QUEUE_LOST)
+		s->e = why;
 	snprintf(s->detail, sizeof(s->detail), "%s", detail);
 }
 
@@ -50,10 +52,22 @@ static void on_timer(uv_timer_t *t)
 
 /* An interrupt leaves some of them unanswered: the session frees those when it closes. */
 struct pending {
-	LIST_ENTRY(pending) link;
+	struct pending *next;
 	struct session *s;
 	struct resp_reply **slot;
 };
+
+/* Answers come in order, so it is nearly always the first. */
+static void pending_free(struct pending *p)
+{
+	struct pending **at = &p->s->pending;
+	while (*at != p)
+		at = &(*at)->next;
+	*at = p->next;
+	if (p->next == NULL)
+		p->s->last_pending = at;
+	free(p);
+}
 
 static void on_answer(void *arg, enum err e, const struct resp_reply *r)
 {
@@ -67,15 +81,15 @@ static void on_answer(void *arg, enum err e, const struct resp_reply *r)
 		size_t n = r != NULL && r->text.n < ERROR_TEXT_MAX ? r->text.n : r != NULL ? ERROR_TEXT_MAX : 0;
 		snprintf(s->detail, sizeof(s->detail), "%.*s", (int)n, n > 0 ? (const char *)r->text.p : "");
 	}
-	LIST_REMOVE(p, link);
-	free(p);
+	pending_free(p);
 }
 
 static struct pending *pending_new(struct session *s, struct resp_reply **slot)
 {
 	struct pending *p = xmalloc(sizeof(*p));
 	*p = (struct pending){ .s = s, .slot = slot };
-	LIST_INSERT_HEAD(&s->pending, p, link);
+	*s->last_pending = p;
+	s->last_pending = &p->next;
 	*slot = NULL;
 	if (s->outstanding++ == 0) {
 		s->e = ERR_OK;
@@ -142,7 +156,7 @@ const char *session_queue_name(const struct ctl *c)
 	static const char set[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
 	if (n >= 1 && n <= QUEUE_NAME_MAX && strspn(name, set) == n)
 		return name;
-	ctl_fail(CTL_USAGE, "--queue must be 1 to %d characters of A-Z a-z 0-9 . _ -", QUEUE_NAME_MAX);
+	ctl_complain("--queue must be 1 to %d characters of A-Z a-z 0-9 . _ -", QUEUE_NAME_MAX);
 	return NULL;
 }
 
@@ -254,7 +268,7 @@ int session_open(struct ctl *c)
 	if (c->session != NULL)
 		return 0;
 	struct session *s = xcalloc(1, sizeof(*s));
-	LIST_INIT(&s->pending);
+	s->last_pending = &s->pending;
 	BUG_ON(uv_loop_init(&s->loop) != 0);
 	uv_timer_init(&s->loop, &s->timer);
 	uv_signal_init(&s->loop, &s->sigint);
@@ -270,11 +284,8 @@ void session_close(struct ctl *c)
 	if (s == NULL)
 		return;
 	queue_close(s->queue);
-	while (!LIST_EMPTY(&s->pending)) {
-		struct pending *p = LIST_FIRST(&s->pending);
-		LIST_REMOVE(p, link);
-		free(p);
-	}
+	while (s->pending != NULL)
+		pending_free(s->pending);
 	uv_close((uv_handle_t *)&s->timer, NULL);
 	uv_close((uv_handle_t *)&s->sigint, NULL);
 	uv_close((uv_handle_t *)&s->sigterm, NULL);

@@ -10,8 +10,6 @@
 #ifndef OPS_CWCCTL_SESSION_H
 #define OPS_CWCCTL_SESSION_H
 
-#include <sys/queue.h>
-
 #include "ops/cwcctl/ctl.h"
 #include "queue/queue.h"
 
@@ -29,7 +27,7 @@ struct session {
 	char detail[256];   /* for people, without secrets */
 	int code;           /* exit status of the last reported failure */
 	size_t outstanding; /* of session_send() */
-	LIST_HEAD(, pending) pending;
+	struct pending *pending, **last_pending;
 	bool interrupted; /* SIGINT or SIGTERM, once session_watch() was called */
 	uv_signal_t sigint, sigterm;
 	uv_timer_t timer;

@@ -242,8 +242,8 @@ class Stack:
         if self.password:
             host_queue['password_file'] = self.write_secret('redis.password', self.password)
         with open(self.path(name + '.conf'), 'w', encoding='utf-8') as f:
-            f.write(HOST.format(name=name, worker=lines({**v['worker'], **(worker or {})}), redis=self.redis_path,
-                                queue=self.queue, host_queue=lines(host_queue), jobs=lines(v['jobs']),
+            f.write(HOST.format(name=name, worker=lines({'log_level': 'debug', **v['worker'], **(worker or {})}),
+                                redis=self.redis_path, queue=self.queue, host_queue=lines(host_queue), jobs=lines(v['jobs']),
                                 keys=lines(keys), dir=self.dir,
                                 house=lines({**host, 'address': sim.house, **v['house']}),
                                 senate=lines({**host, 'address': sim.senate, **v['senate']})))

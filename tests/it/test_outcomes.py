@@ -428,6 +428,24 @@ class Holds(Case):
         self.assertEqual(len(self.worker.events('chamber_held')), 2 * 9)
         self.assertTrue(all(e['level'] == 'error' for e in self.worker.events('chamber_held')))
 
+    def test_one_400_after_the_other(self):
+        """16 of 20 answers 400: it is our XML or our access that is wrong. No more letters are ended by it."""
+        stack = self.start(chamber={**LIMITS, 'concurrency': 1})
+        stack.sim.fault(action='status', status=400, chamber='house')
+        some = [letter('suspect-%02d' % n, letters.HOUSE) for n in range(20)]
+        stack.submit(*some)
+        wait_until(lambda: self.hold('house'), what='hold')
+        wait_until(lambda: stack.redis('ZCARD', stack.key('later')) == 1, what='the letter that was put back')
+        stack.wait_results(15)
+        self.assertEqual(stack.sim.count(), 16)
+        self.assertEqual(stack.redis('ZCARD', stack.key('wait:HNE03')), 4)
+        self.mend_access()
+        stack.admin('resume', 'house')
+        self.due_now()
+        stack.wait_results(20)
+        outcomes = [r['outcome'] for r in account.check(self, stack, some).values()]
+        self.assertEqual((outcomes.count('rejected_by_chamber'), outcomes.count('accepted')), (15, 5))
+
     def test_retry_after(self):
         """429 with Retry-After holds the chamber for that long and uses no attempt; the other one goes on."""
         stack = self.start(chamber={**LIMITS, 'concurrency': 1})
@@ -531,10 +549,13 @@ class EarlyAnswer(threading.Thread):
         data = self.early if first else bytearray()
         while True:
             try:
-                data += tls.read(65536)
+                chunk = tls.read(65536)
             except ssl.SSLWantReadError:
                 more()
                 continue
+            if not chunk:
+                return
+            data += chunk
             if not first and self.whole(data):
                 self.bodies.append(bytes(data.partition(b'\r\n\r\n')[2]))
                 del data[:]

@@ -31,7 +31,7 @@ static enum outcome by_table(int status, bool body_left)
 		enum outcome left, kept;
 	} table[] = {
 		{ 0, 199, OUT_NO_ANSWER, OUT_NO_ANSWER },
-		{ 200, 299, OUT_ACCEPTED, OUT_ACCEPTED },
+		{ 200, 299, OUT_ACCEPTED, OUT_NOT_SENT },
 		{ 300, 399, OUT_MISCONFIGURED, OUT_MISCONFIGURED },
 		{ 400, 400, OUT_REJECTED_BY_CHAMBER, OUT_REJECTED_BY_CHAMBER },
 		{ 401, 401, OUT_MISCONFIGURED, OUT_MISCONFIGURED },

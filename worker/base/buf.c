@@ -104,7 +104,7 @@ static void grow(struct buf *b, size_t need)
 	if (cap >= b->max)
 		cap = b->max + 1;
 	p = xmalloc(cap);
-	if (b->n > 0)
+	if (b->p != NULL)
 		memcpy(p, b->p, b->n);
 	xfree_wipe(b->p, b->cap);
 	b->p = p;

@@ -19,15 +19,17 @@ void text_hex(struct span in, char *out)
 	out[2 * in.n] = '\0';
 }
 
-static int hex_digit(uint8_t c)
+#define NOT_HEX 16U
+
+static unsigned hex_digit(uint8_t c)
 {
 	if (c >= '0' && c <= '9')
-		return c - '0';
+		return (unsigned)c - '0';
 	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
+		return (unsigned)c - 'a' + 10;
 	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
+		return (unsigned)c - 'A' + 10;
+	return NOT_HEX;
 }
 
 enum err text_unhex(struct span in, uint8_t *ret_out, size_t n)
@@ -35,7 +37,7 @@ enum err text_unhex(struct span in, uint8_t *ret_out, size_t n)
 	if (in.n % 2 != 0 || in.n / 2 != n)
 		return ERR_SYNTAX;
 	for (size_t i = 0; i < in.n; i++)
-		if (hex_digit(in.p[i]) < 0)
+		if (hex_digit(in.p[i]) == NOT_HEX)
 			return ERR_SYNTAX;
 	for (size_t i = 0; i < n; i++)
 		ret_out[i] = (uint8_t)(hex_digit(in.p[2 * i]) << 4 | hex_digit(in.p[2 * i + 1]));
