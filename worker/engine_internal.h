@@ -53,7 +53,7 @@ struct lane {
 	uv_timer_t timer;
 	/* office list */
 	struct cwc_offices *list; /* NULL: none */
-	bool list_sent, list_tried;
+	bool list_sent, list_tried, list_published;
 	int64_t list_boot_us, list_next_us;
 	unsigned list_failures;
 };

@@ -20,11 +20,12 @@ bool engine_offices_allow(const struct engine *e, enum cwc_chamber c)
 }
 
 /* For people only (cwcctl offices): no worker ever reads a list from Redis. */
-static void publish(const struct lane *l)
+static void publish(struct lane *l)
 {
 	struct buf key, value;
-	if (!queue_is_up(l->engine->queue))
+	if (l->list == NULL || l->list_published || !queue_is_up(l->engine->queue))
 		return;
+	l->list_published = true;
 	buf_init(&key, 128);
 	buf_init(&value, 16384);
 	queue_key(l->engine->queue, "lists", &key);
@@ -57,6 +58,7 @@ static void accept_list(struct lane *l, const struct cwc_offices *list)
 	l->list_next_us = now + (int64_t)config_of(l)->offices_max_age_ms * 1000 / 2;
 	log_event(LOG_OFFICES_LOADED, LOG_STR(F_CHAMBER, cwc_chamber_name(l->chamber)), LOG_INT(F_COUNT, list->n),
 		  LOG_INT(F_IGNORED, list->ignored));
+	l->list_published = false;
 	publish(l);
 }
 
@@ -102,6 +104,7 @@ void engine_offices_tick(struct lane *l, int64_t boot_us)
 		log_event(LOG_OFFICES_FAILED, LOG_STR(F_CHAMBER, cwc_chamber_name(l->chamber)),
 			  LOG_STR(F_REASON, "too_old"), LOG_INT(F_HTTP_STATUS, 0));
 	}
+	publish(l); /* a list that came before the queue was up */
 	if (!l->list_sent && boot_us >= l->list_next_us && !l->engine->draining) {
 		l->list_sent = true;
 		http_get(l->target, ch->offices_url, fetched, l);

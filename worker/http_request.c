@@ -85,6 +85,9 @@ static int on_start(void *arg, char *remote_ip, char *local_ip, int remote_port,
 		return CURL_PREREQFUNC_ABORT;
 	r->reused = curl_easy_getinfo(r->easy, CURLINFO_NUM_CONNECTS, &connects) == CURLE_OK && connects == 0;
 	r->ssl = active_ssl(r->easy);
+	/* OpenSSL keeps the last record that it opened, and an answer may quote the letter. */
+	if (r->ssl != NULL)
+		SSL_set_options(r->ssl, SSL_OP_CLEANSE_PLAINTEXT);
 	r->stale = r->reused && !quiet(r->ssl);
 	if (r->stale)
 		return CURL_PREREQFUNC_ABORT;

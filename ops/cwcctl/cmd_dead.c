@@ -19,8 +19,6 @@ static int list(struct ctl *c, const char *stream, const struct out_column *col,
 		void (*dress)(json_t *row))
 {
 	uint64_t count;
-	size_t i;
-	json_t *row;
 	int code = args_count(c, OPT_COUNT, COUNT_MAX, &count);
 	if (code == 0)
 		code = session_open(c);
@@ -29,7 +27,8 @@ static int list(struct ctl *c, const char *stream, const struct out_column *col,
 	json_t *rows = ctl_has(c, OPT_COUNT) ? reply_stream_tail(c, stream, count) : reply_stream(c, stream, "", count);
 	if (rows == NULL)
 		return c->session->code;
-	json_array_foreach(rows, i, row) if (dress != NULL) dress(row);
+	for (size_t i = 0; dress != NULL && i < json_array_size(rows); i++)
+		dress(json_array_get(rows, i));
 	out_rows(c, rows, col, n, none);
 	return CTL_OK;
 }
@@ -169,11 +168,9 @@ static const char *act(struct ctl *c, const char *verb, const char *sid, const c
 
 static int act_rows(struct ctl *c, const char *verb, json_t *rows, bool *all_good)
 {
-	size_t i;
-	json_t *row;
 	*all_good = true;
-	json_array_foreach(rows, i, row)
-	{
+	for (size_t i = 0; i < json_array_size(rows); i++) {
+		json_t *row = json_array_get(rows, i);
 		const char *sid = json_string_value(json_object_get(row, "sid"));
 		const char *office = json_string_value(json_object_get(row, "office"));
 		bool good = false;

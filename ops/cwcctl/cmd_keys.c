@@ -61,15 +61,17 @@ static void print_keys(const json_t *entries)
 		{ "written", "PUBLISHED" }, { "worker", "WORKER" }, { "environment", "ENVIRONMENT" },
 		{ "kind", "FOR" },          { "kid", "KEY ID" },    { "key", "PUBLIC KEY" },
 	};
-	json_t *rows = json_array(), *entry, *key;
-	size_t i, k;
-	json_array_foreach(entries, i, entry)
-	{
+	json_t *rows = json_array();
+	for (size_t i = 0; i < json_array_size(entries); i++) {
+		const json_t *entry = json_array_get(entries, i);
 		add_row(rows, entry, "receipts", json_object_get(entry, "receipt_key_id"),
 			json_object_get(entry, "receipt_key"));
-		json_array_foreach(json_object_get(entry, "keys"), k, key)
+		const json_t *keys = json_object_get(entry, "keys");
+		for (size_t k = 0; k < json_array_size(keys); k++) {
+			const json_t *key = json_array_get(keys, k);
 			add_row(rows, entry, json_string_value(json_object_get(key, "profile")),
 				json_object_get(key, "kid"), json_object_get(key, "public_key"));
+		}
 	}
 	if (json_array_size(rows) > 0)
 		out_table(rows, col, N(col));
@@ -103,8 +105,6 @@ static int print_lines(struct ctl *c)
 int cmd_keys(struct ctl *c)
 {
 	uint64_t count;
-	size_t i;
-	json_t *entry;
 	int code = args_count(c, OPT_COUNT, PUBLISHED_MAX, &count);
 	if (code == 0)
 		code = session_open(c);
@@ -115,7 +115,8 @@ int cmd_keys(struct ctl *c)
 	json_t *entries = reply_stream_tail(c, "attestations", count);
 	if (entries == NULL)
 		return c->session->code;
-	json_array_foreach(entries, i, entry) parse_keys(entry);
+	for (size_t i = 0; i < json_array_size(entries); i++)
+		parse_keys(json_array_get(entries, i));
 	if (c->json) {
 		out_document(entries);
 		return CTL_OK;

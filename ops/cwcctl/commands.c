@@ -46,7 +46,8 @@ const struct command ctl_commands[] = {
 		"not "
 		"confirmed is sent again with the same bytes, which the queue knows as the same letter. A generated "
 		"sid is "
-		"printed. With --json there is a line for each letter: line, sid, offices, id, or line and error.",
+		"printed. With --json there is a line for each letter: line, sid, offices, id, or line and error; they "
+		"come as they are answered.",
 		CTL_SEAL | BIT(FORCE) | BIT(KEEP_GOING),
 		1,
 		1,

@@ -124,12 +124,10 @@ void out_line(json_t *v)
 
 static void add_array(const json_t *v, struct buf *b)
 {
-	size_t i;
-	json_t *item;
 	if (json_array_size(v) == 0)
 		buf_add_str(b, "-");
-	json_array_foreach(v, i, item)
-	{
+	for (size_t i = 0; i < json_array_size(v); i++) {
+		const json_t *item = json_array_get(v, i);
 		if (i > 0)
 			buf_add_str(b, ", ");
 		out_cell(item, b);
@@ -180,14 +178,12 @@ static void print_cell(struct span s, size_t width, bool last)
 
 static void measure(const json_t *rows, const struct out_column *col, size_t n, size_t *width)
 {
-	size_t r;
-	json_t *row;
 	struct buf cell;
 	buf_init(&cell, CELL_MAX);
 	for (size_t i = 0; i < n; i++)
 		width[i] = width_of(span_str(col[i].title));
-	json_array_foreach(rows, r, row)
-	{
+	for (size_t r = 0; r < json_array_size(rows); r++) {
+		const json_t *row = json_array_get(rows, r);
 		for (size_t i = 0; i < n; i++) {
 			buf_reset(&cell);
 			out_cell(json_object_get(row, col[i].key), &cell);
@@ -200,8 +196,7 @@ static void measure(const json_t *rows, const struct out_column *col, size_t n, 
 
 void out_table(const json_t *rows, const struct out_column *col, size_t n)
 {
-	size_t width[COLUMN_MAX], r;
-	json_t *row;
+	size_t width[COLUMN_MAX];
 	struct buf cell;
 	BUG_ON(n > COLUMN_MAX);
 	measure(rows, col, n, width);
@@ -209,8 +204,8 @@ void out_table(const json_t *rows, const struct out_column *col, size_t n)
 		print_cell(span_str(col[i].title), width[i], i + 1 == n);
 	fputc('\n', stdout);
 	buf_init(&cell, CELL_MAX);
-	json_array_foreach(rows, r, row)
-	{
+	for (size_t r = 0; r < json_array_size(rows); r++) {
+		const json_t *row = json_array_get(rows, r);
 		for (size_t i = 0; i < n; i++) {
 			buf_reset(&cell);
 			out_cell(json_object_get(row, col[i].key), &cell);
@@ -235,8 +230,6 @@ static void markdown_cell(struct span s)
 
 void out_markdown(const json_t *rows, const struct out_column *col, size_t n)
 {
-	size_t r;
-	json_t *row;
 	struct buf cell;
 	fputc('|', stdout);
 	for (size_t i = 0; i < n; i++)
@@ -246,8 +239,8 @@ void out_markdown(const json_t *rows, const struct out_column *col, size_t n)
 		fputs(" --- |", stdout);
 	fputc('\n', stdout);
 	buf_init(&cell, CELL_MAX);
-	json_array_foreach(rows, r, row)
-	{
+	for (size_t r = 0; r < json_array_size(rows); r++) {
+		const json_t *row = json_array_get(rows, r);
 		fputc('|', stdout);
 		for (size_t i = 0; i < n; i++) {
 			buf_reset(&cell);

@@ -284,8 +284,10 @@ void session_close(struct ctl *c)
 	if (s == NULL)
 		return;
 	queue_close(s->queue);
-	while (s->pending != NULL)
-		pending_free(s->pending);
+	for (struct pending *p = s->pending, *next; p != NULL; p = next) {
+		next = p->next;
+		free(p);
+	}
 	uv_close((uv_handle_t *)&s->timer, NULL);
 	uv_close((uv_handle_t *)&s->sigint, NULL);
 	uv_close((uv_handle_t *)&s->sigterm, NULL);

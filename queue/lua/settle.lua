@@ -44,6 +44,15 @@ local function dead_add(rev, a, all)
 		'history', all)
 end
 
+-- Other bytes that still wait when the job ends: their producer learns that they were not looked at, and may send them
+-- again. Left on the record, a repeat of them would count as known and be dropped without a word.
+local function candidates_refuse()
+	for digest in j.candidates:gmatch('[^,]+') do
+		call('XADD', PREFIX .. 'refused', 'MAXLEN', '~', 10000, '*', 'why', 'closed', 'sid', sid, 'office', office,
+			'digest', digest)
+	end
+end
+
 -- The end of a job: result, index of people's work, flip, tail. `...`: further fields of the record.
 local function finish(state, a, ...)
 	local rev, all = j.rev + 1, j.history or ''
@@ -57,8 +66,9 @@ local function finish(state, a, ...)
 	elseif state == 'unknown' then
 		call('ZADD', PREFIX .. 'unknown', num(now), id)
 	end
+	candidates_refuse()
 	call('HSET', job_key(id), 'state', state, 'token', '', 'last_token', token, 'worker', '', 'rev', rev, 'why', '',
-		'previous', '', 'previous_digest', '', 'cell_chamber', '', 'cell_office', '', 'outcome', a.outcome, 'class', a.class,
+		'candidates', '', 'previous', '', 'previous_digest', '', 'cell_chamber', '', 'cell_office', '', 'outcome', a.outcome, 'class', a.class,
 		'retryable', a.retryable, 'detail', a.detail, 'last', a.outcome, 'status', a.status, 'ended_us', num(mine),
 		'history', all, 'dead_id', dead_id, ...)
 	if j.dead_id and j.dead_id ~= '' then

@@ -12,8 +12,8 @@ import zoneinfo
 import formats
 
 # queue/PROTOCOL.md: fields of an entry of `results`
-RESULT_FIELDS = {'sid', 'office', 'rev', 'state', 'outcome', 'class', 'retryable', 'detail', 'http_status', 'delivery_id',
-                 'attempt', 'generation', 'begun_us', 'ended_us', 'receipt'}
+RESULT_FIELDS = {'sid', 'office', 'rev', 'state', 'outcome', 'class', 'retryable', 'detail', 'http_status',
+                 'delivery_id', 'attempt', 'generation', 'begun_us', 'ended_us', 'receipt'}
 DEAD_FIELDS = {'sid', 'office', 'rev', 'outcome', 'class', 'detail', 'http_status', 'delivery_id', 'attempt', 'crashes',
                'deliveries', 'generation', 'first_us', 'ended_us', 'history'}
 # outcome: state, class, whether a new submission of the same letter can succeed

@@ -7,8 +7,8 @@ chambers, an app server (it signs, seals and enqueues) and any number of workers
         stack.submit(letters.base('hello'))
         results = stack.wait_results(1)
 
-Nothing listens outside of the directory but the chambers, on loopback. The URLs name the real hosts, so that TLS and the
-host-name check are the real ones; where they lead is fixed by the `address` of each chamber.
+Nothing listens outside of the directory but the chambers, on loopback. The URLs name the real hosts, so that TLS and
+the host-name check are the real ones; where they lead is fixed by the `address` of each chamber.
 """
 import json
 import os
@@ -243,8 +243,8 @@ class Stack:
             host_queue['password_file'] = self.write_secret('redis.password', self.password)
         with open(self.path(name + '.conf'), 'w', encoding='utf-8') as f:
             f.write(HOST.format(name=name, worker=lines({'log_level': 'debug', **v['worker'], **(worker or {})}),
-                                redis=self.redis_path, queue=self.queue, host_queue=lines(host_queue), jobs=lines(v['jobs']),
-                                keys=lines(keys), dir=self.dir,
+                                redis=self.redis_path, queue=self.queue, host_queue=lines(host_queue),
+                                jobs=lines(v['jobs']), keys=lines(keys), dir=self.dir,
                                 house=lines({**host, 'address': sim.house, **v['house']}),
                                 senate=lines({**host, 'address': sim.senate, **v['senate']})))
         return ['--config', self.path('measured.conf'), '--host-config', self.path(name + '.conf')]

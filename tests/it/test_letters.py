@@ -129,7 +129,8 @@ class Expected(unittest.TestCase):
                 self.assertTrue(record['accepted'] and record['complete'] and record['key_ok'])
                 self.assertEqual(record['content_type'], 'application/xml')
                 self.assertEqual(record['agent'], letters.AGENT['DeliveryAgent'])
-                xml = expected_xml(submission, code, record['delivery_id'], self.stack.job(submission['sid'], code)['date'])
+                date = self.stack.job(submission['sid'], code)['date']
+                xml = expected_xml(submission, code, record['delivery_id'], date)
                 self.assertEqual(record['bytes'], len(xml), xml.decode())
                 self.assertEqual(record['sha256'], hashlib.sha256(xml).hexdigest(), xml.decode())
                 chamber = 'house' if code[0] == 'H' else 'senate'
@@ -274,7 +275,8 @@ class OfficeLists(Case):
         return {'measured_house': offices, 'measured_senate': offices, 'house': host, 'senate': host}
 
     def both(self, tag):
-        return [with_sid(tag, tag + '-h', 'letter', letters.HOUSE), with_sid(tag, tag + '-s', 'witness', letters.SENATE)]
+        return [with_sid(tag, tag + '-h', 'letter', letters.HOUSE),
+                with_sid(tag, tag + '-s', 'witness', letters.SENATE)]
 
     def test_without_a_list_send_sends(self):
         stack = self.start(worker=False, **self.policy('send'))

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Nothing personal and no secret leaves the worker but through TLS to a chamber. Each personal field of a batch carries
-a marker of its own; afterwards the markers are looked for wherever the operator, Redis or a core dump could see them."""
+"""Nothing personal and no secret leaves the worker but through TLS to a chamber. Each personal field of a batch
+carries a marker of its own; afterwards the markers are looked for wherever the operator, Redis or a core dump could see
+them."""
 import base64
 import os
 import random
@@ -199,7 +200,7 @@ class Batch(unittest.TestCase):
             forged['spoil'] = {'signer': 'forger'}
             cls.stack.submit(forged)
         invalid = m.letter('invalid', next(house))
-        invalid['sealed'].update(Email=m.word('invalid.Email'), Zip=m.word('invalid.Zip'), Prefix=m.word('invalid.Prefix'))
+        invalid['sealed'].update({field: m.word('invalid.' + field) for field in ('Email', 'Zip', 'Prefix')})
         cls.submit(invalid)
         unknown = m.letter('unknown-element', next(house))
         unknown['sealed'][m.word('unknown-element.name')] = m.word('unknown-element.value')

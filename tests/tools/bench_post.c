@@ -4,10 +4,10 @@
  *
  *	bench_post COUNT WARM CONNECTIONS ADDRESS:PORT CA_FILE XML_FILE URL...
  *
- * libcurl's multi interface on epoll, kept-alive HTTP/1.1, the certificate checked, each connection with one request at a
- * time; the connections are divided among the URLs, whose hosts all lead to ADDRESS. XML_FILE is that of bench_seal. The
- * first WARM posts (handshakes among them) are not counted. Prints "posts seconds cpu_us": what was counted, how long
- * that took, and the CPU time (user and system) of this process meanwhile. Any answer but 200 or 201 is an error.
+ * libcurl's multi interface on epoll, kept-alive HTTP/1.1, the certificate checked, each connection with one request at
+ *a time; the connections are divided among the URLs, whose hosts all lead to ADDRESS. XML_FILE is that of bench_seal.
+ *The first WARM posts (handshakes among them) are not counted. Prints "posts seconds cpu_us": what was counted, how
+ *long that took, and the CPU time (user and system) of this process meanwhile. Any answer but 200 or 201 is an error.
  */
 #include <curl/curl.h>
 #include <stdbool.h>
@@ -58,7 +58,8 @@ static double cpu_us(void)
 	struct rusage u;
 
 	getrusage(RUSAGE_SELF, &u);
-	return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1e6 + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+	return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1e6 +
+	       (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
 }
 
 static void load(const char *path)
