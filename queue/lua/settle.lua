@@ -47,7 +47,7 @@ end
 -- Other bytes that still wait when the job ends: their producer learns that they were not looked at, and may send them
 -- again. Left on the record, a repeat of them would count as known and be dropped without a word.
 local function candidates_refuse()
-	for digest in j.candidates:gmatch('[^,]+') do
+	for digest in (j.candidates or ''):gmatch('[^,]+') do
 		call('XADD', PREFIX .. 'refused', 'MAXLEN', '~', 10000, '*', 'why', 'closed', 'sid', sid, 'office', office,
 			'digest', digest)
 	end
@@ -68,9 +68,9 @@ local function finish(state, a, ...)
 	end
 	candidates_refuse()
 	call('HSET', job_key(id), 'state', state, 'token', '', 'last_token', token, 'worker', '', 'rev', rev, 'why', '',
-		'candidates', '', 'previous', '', 'previous_digest', '', 'cell_chamber', '', 'cell_office', '', 'outcome', a.outcome, 'class', a.class,
-		'retryable', a.retryable, 'detail', a.detail, 'last', a.outcome, 'status', a.status, 'ended_us', num(mine),
-		'history', all, 'dead_id', dead_id, ...)
+		'candidates', '', 'previous', '', 'previous_digest', '', 'cell_chamber', '', 'cell_office', '', 'outcome', a.outcome,
+		'class', a.class, 'retryable', a.retryable, 'detail', a.detail, 'last', a.outcome, 'status', a.status,
+		'ended_us', num(mine), 'history', all, 'dead_id', dead_id, ...)
 	if j.dead_id and j.dead_id ~= '' then
 		call('XDEL', PREFIX .. 'dead', j.dead_id) -- the entry of the outcome that a new generation replaced
 	end

@@ -41,7 +41,7 @@ URLS = ['https://uat-cwc.house.gov/v2/message', 'https://soapbox.senate.gov/api/
 ECHO_MODULE = '/usr/lib/nginx/modules/ngx_http_echo_module.so'
 
 NGINX = '''
-load_module {module};
+{user}load_module {module};
 daemon off;
 worker_processes 1;
 pid nginx.pid;
@@ -64,8 +64,9 @@ http {{
     default_type application/json;
     location = /v2/message {{ echo_read_request_body; echo_status 200; echo -n ''; }}
     location = /api/testing-messages/ {{ echo_read_request_body; echo_status 201; echo -n ''; }}
-    location = /v2/offices {{ alias {dir}/house.json; }}
-    location = /api/active_offices/ {{ alias {dir}/senate.json; }}
+    root {dir};
+    location = /v2/offices {{ try_files /house.json =404; }}
+    location = /api/active_offices/ {{ try_files /senate.json =404; }}
   }}
 }}
 '''
@@ -227,7 +228,9 @@ class Rig:
                         '-keyout', self.path('key.pem'), '-out', self.path('cert.pem'), '-days', '2', '-subj',
                         '/CN=benchmark', '-addext', 'subjectAltName=' + ','.join('DNS:' + h for h in HOSTS.values())],
                        check=True, capture_output=True)
-        self.write('nginx.conf', NGINX.format(module=ECHO_MODULE, dir=self.dir, port=self.port, **HOSTS))
+        # Else root's nginx would read the directory as nobody.
+        user = 'user root;\n' if os.geteuid() == 0 else ''
+        self.write('nginx.conf', NGINX.format(user=user, module=ECHO_MODULE, dir=self.dir, port=self.port, **HOSTS))
         self.nginx = self.start('nginx', '-p', self.dir, '-c', self.path('nginx.conf'), '-e', self.path('nginx.err'))
         wait_until(lambda: answers(self.port), 20, 'nginx')
 
@@ -306,6 +309,7 @@ def run_worker(rig, warm):
     worker.send_signal(signal.SIGTERM)
     worker.wait(90)
     check_results(rig)
+    check_lists(rig)
     return result
 
 
@@ -314,6 +318,14 @@ def check_results(rig):
     good = {(r['sid'], r['office']) for r in found if r['outcome'] == 'accepted'}
     if len(good) != rig.letters or len(found) != rig.letters:
         raise SystemExit('bench: %d results, %d accepted, of %d letters' % (len(found), len(good), rig.letters))
+
+
+def check_lists(rig):
+    """The worker asked for the office lists, as it does in earnest."""
+    with open(rig.path('cwc-worker.out'), encoding='utf-8') as f:
+        events = [json.loads(line)['event'] for line in f if line.startswith('{') and '"offices_' in line]
+    if 'offices_failed' in events or events.count('offices_loaded') < 2:
+        raise SystemExit('bench: an office list could not be had: %s' % events)
 
 
 def run_ceiling(rig, warm):
@@ -390,6 +402,9 @@ def main():
         if shutil.which(program) is None:
             print('bench: %s is not installed; `ops/install-deps test` installs it' % program, file=sys.stderr)
             return 77
+    if not os.path.exists(ECHO_MODULE):
+        print('bench: %s is missing; the Debian package is libnginx-mod-http-echo' % ECHO_MODULE, file=sys.stderr)
+        return 77
     letters = 3000 if o.quick else max(2000, o.letters)
     warm = max(2 * IN_FLIGHT, letters // 10)
     a, b, c = [], [], []

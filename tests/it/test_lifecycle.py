@@ -163,7 +163,7 @@ class Death(Case):
     def test_stopped_longer_than_the_lease(self):
         """SIGSTOP between GO and the body, while the TLS handshakes wait; others take over; SIGCONT. The grant of two
         seconds is over, so no body starts, and what the worker says of its old tokens changes nothing."""
-        stack = self.start(chamber={})
+        stack = self.start(chamber={'connect_timeout': '30s'})
         self.worker.wait_event('offices_loaded', n=2)
         stack.sim.close_idle()
         sim = stack.sim.process
@@ -182,8 +182,10 @@ class Death(Case):
         self.assertEqual(stack.sim.count(), 0)
         self.worker.kill(signal.SIGCONT)
         self.worker.wait_event('queue_fenced')
-        wait_until(lambda: len([e for e in self.worker.events('letter_sent') if e['fate'] == 'too_late']) == 20,
-                   what='refused bodies')
+        wait_until(lambda: len(self.worker.events('letter_sent')) == 20, what='the end of 20 requests')
+        fates = [e['fate'] for e in self.worker.events('letter_sent')]
+        self.assertIn('too_late', fates)
+        self.assertEqual(set(fates) - {'too_late', 'connect_timeout'}, set())
         self.worker.wait_event('ready', n=2)  # under a new nonce
         self.assertEqual(stack.sim.count(), 0)
         # They wait for the total time-out, since nobody but the worker knows; as if it had passed.
