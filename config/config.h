@@ -7,7 +7,8 @@
  * comes from the parent instance, which is not trusted, and may set keys of the host tier only: a
  * measured key in it is an error. Where both set a key of the host tier, the host file wins. Unknown sections and keys,
  * a key set twice in one file, wrong units and values out of range are errors, each with file, line, key and rule. No
- * error text repeats a value. Secrets are never values: keys named *_file hold paths of files with mode 0600.
+ * error text repeats a value. Secrets are never values: keys named *_file hold paths of files with mode 0600, and are
+ * measured, since whoever chooses the path chooses which secret goes to which peer.
  *
  * Read by main() once, then passed down as immutable values.
  */
@@ -39,25 +40,25 @@ struct config_chamber {
 	char offices_url[CONFIG_TEXT_MAX]; /* measured, https URL or empty: the office list */
 	struct addr address;           /* host, address or empty (text[0] == 0): dial this instead of the URL's host */
 	char ca_file[CONFIG_PATH_MAX]; /* measured, path, /etc/ssl/certs/ca-certificates.crt */
-	char api_key_file[CONFIG_PATH_MAX]; /* host, path */
+	char api_key_file[CONFIG_PATH_MAX]; /* measured, path */
 	char agent[CONFIG_TEXT_MAX];        /* measured, text: DeliveryAgent, as registered with this chamber */
 	char agent_ack_email[CONFIG_TEXT_MAX];
 	char agent_contact_name[CONFIG_TEXT_MAX];
 	char agent_contact_email[CONFIG_TEXT_MAX];
 	char agent_contact_phone[CONFIG_TEXT_MAX];
-	unsigned concurrency;                      /* host, 32, 1..256: letters in flight per worker */
-	unsigned office_concurrency;               /* host, 4, 1..256: letters in flight per office, all workers */
-	double rate_ceiling;                       /* measured, letters/s, 5, 0.01..100000 */
-	double rate;                               /* host, letters/s, 0 = the ceiling; may only lower it */
-	unsigned burst;                            /* measured, letters, 1, 1..100000 */
-	double office_rate;                        /* host, letters/s, 0 = off */
-	unsigned office_burst;                     /* host, 1 */
-	unsigned connect_timeout_ms;               /* host, ms, 10s, 100ms..60s */
-	unsigned first_byte_timeout_ms;            /* host, 45s: from the body's last byte to the first of the answer */
-	unsigned total_timeout_ms;                 /* host, 60s, 1s..300s */
-	unsigned connection_max_age_ms;            /* host, 30s: a connection idle or old beyond this is not reused */
-	unsigned answer_max;                       /* host, bytes, 64KiB, 1KiB..1MiB */
-	unsigned offices_max_age_ms;               /* host, 1h, 1s..24h */
+	unsigned concurrency;           /* host, 32, 1..256: letters in flight per worker */
+	unsigned office_concurrency;    /* host, 4, 1..256: letters in flight per office, all workers */
+	double rate_ceiling;            /* measured, letters/s, 5, 0.01..100000 */
+	double rate;                    /* host, letters/s, 0 = the ceiling; may only lower it */
+	unsigned burst;                 /* measured, letters, 1, 1..100000 */
+	double office_rate;             /* host, letters/s, 0 = off */
+	unsigned office_burst;          /* host, 1 */
+	unsigned connect_timeout_ms;    /* host, ms, 10s, 100ms..60s */
+	unsigned first_byte_timeout_ms; /* measured, 45s: from the body's last byte to the first of the answer */
+	unsigned total_timeout_ms;      /* measured, 60s, 1s..300s */
+	unsigned connection_max_age_ms; /* host, 30s: a connection idle or old beyond this is not reused */
+	unsigned answer_max;            /* measured, bytes, 64KiB, 1KiB..1MiB */
+	unsigned offices_max_age_ms;    /* host, 1h, 1s..24h */
 	enum config_offices_policy offices_policy; /* measured: send | hold, when no list can be had */
 	enum config_unknown_policy unknown_policy; /* measured: hold (House default) | resend (Senate default) */
 };
@@ -80,14 +81,14 @@ struct config {
 	/* [queue] */
 	struct addr queue_address;                 /* host, unix:/run/redis/redis.sock is the default */
 	char queue_name[64];                       /* host, q: the hash tag of every key */
-	bool queue_tls;                            /* host, false */
+	bool queue_tls;                            /* measured, false */
 	bool queue_tls_verify;                     /* measured, true */
-	char queue_tls_host[256];                  /* host, name in the certificate; empty: the address's host */
+	char queue_tls_host[256];                  /* measured, name in the certificate; empty: the address's host */
 	char queue_ca_file[CONFIG_PATH_MAX];       /* measured */
-	char queue_cert_file[CONFIG_PATH_MAX];     /* host */
-	char queue_key_file[CONFIG_PATH_MAX];      /* host */
+	char queue_cert_file[CONFIG_PATH_MAX];     /* measured */
+	char queue_key_file[CONFIG_PATH_MAX];      /* measured */
 	char queue_user[64];                       /* host */
-	char queue_password_file[CONFIG_PATH_MAX]; /* host */
+	char queue_password_file[CONFIG_PATH_MAX]; /* measured */
 	unsigned queue_timeout_ms;                 /* host, 2s: an answer that takes longer ends the connection */
 	unsigned lease_ms;   /* measured, 12s, 3s..60s: heartbeat lease; the beat is a third of it */
 	bool allow_eviction; /* measured, false: start although maxmemory-policy is not noeviction */
@@ -104,7 +105,7 @@ struct config {
 
 	/* [keys] */
 	enum config_key_source key_source; /* `source`, measured: boot | file */
-	char key_file[CONFIG_PATH_MAX];    /* `file`, host */
+	char key_file[CONFIG_PATH_MAX];    /* `file`, measured */
 	size_t n_contexts;                 /* measured: `witness_context = TEXT`, may be repeated */
 	char witness_context[CONFIG_CONTEXTS_MAX][65];
 

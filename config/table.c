@@ -31,67 +31,68 @@ static const char *const offices_policies[] = { "send", "hold", NULL };
 static const char *const unknown_policies[] = { "hold", "resend", NULL };
 
 /* The keys of a chamber: s is the section, i the index, the others are its own defaults. */
-#define CHAMBER(s, i, url_, offices_, unknown_, agent_)                                                                \
-	ROW(s, "enabled", BOOL, HOST, "true", 0, 0, AT(chamber[i].enabled), TEXT("Take jobs for this chamber.")),      \
-		ROW(s, "url", URL, MEASURED, url_, 0, 0, AT(chamber[i].url),                                           \
-		    TEXT("Where letters are POSTed. Its host must be an allowed_host, its path that of the "           \
-			 "environment.")),                                                                             \
-		ROW(s, "offices_url", URL, MEASURED, offices_, 0, 0, AT(chamber[i].offices_url), .empty = true,        \
-		    TEXT("The list of active offices, on the host of url. Empty: no list is fetched.")),               \
-		ROW(s, "address", ADDRESS, HOST, "", 0, 0, AT(chamber[i].address), EXAMPLE("vsock:3:8443"),            \
-		    TEXT("Dial this instead of the host of url. TLS still checks the certificate against that "        \
-			 "host.")),                                                                                    \
-		ROW(s, "ca_file", PATH, MEASURED, "/etc/ssl/certs/ca-certificates.crt", 0, 0, AT(chamber[i].ca_file),  \
-		    TEXT("Certificate authorities that may vouch for the host of url, in PEM.")),                      \
-		ROW(s, "api_key_file", PATH, HOST, "", 0, 0, AT(chamber[i].api_key_file),                              \
-		    EXAMPLE("/etc/cwc-worker/" s "-api-key"),                                                          \
-		    TEXT("Holds the API key of this chamber and environment; mode 0600.")),                            \
-		ROW(s, "agent", TEXT, MEASURED, "", 4, 500, AT(chamber[i].agent), EXAMPLE(agent_),                     \
-		    TEXT("DeliveryAgent: the name registered with this chamber for the API key, to the letter.")),     \
-		ROW(s, "agent_ack_email", EMAIL, MEASURED, "", 0, 0, AT(chamber[i].agent_ack_email),                   \
-		    EXAMPLE("cwc-acks@relay.example.org"),                                                             \
-		    TEXT("DeliveryAgentAckEmailAddress: takes notices of the offices.")),                              \
-		ROW(s, "agent_contact_name", TEXT, MEASURED, "", 6, 500, AT(chamber[i].agent_contact_name),            \
-		    EXAMPLE("Robin Sample"), TEXT("DeliveryAgentContactName: the person to ask about deliveries.")),   \
-		ROW(s, "agent_contact_email", EMAIL, MEASURED, "", 0, 0, AT(chamber[i].agent_contact_email),           \
-		    EXAMPLE("cwc-desk@relay.example.org"), TEXT("DeliveryAgentContactEmail.")),                        \
-		ROW(s, "agent_contact_phone", PHONE, MEASURED, "", 0, 0, AT(chamber[i].agent_contact_phone),           \
-		    EXAMPLE("202-555-0142"), TEXT("DeliveryAgentContactPhone.")),                                      \
-		ROW(s, "concurrency", INTEGER, HOST, "32", 1, 256, AT(chamber[i].concurrency),                         \
-		    TEXT("Letters in flight per worker.")),                                                            \
-		ROW(s, "office_concurrency", INTEGER, HOST, "4", 1, 256, AT(chamber[i].office_concurrency),            \
-		    TEXT("Letters in flight per office, all workers together.")),                                      \
-		ROW(s, "rate_ceiling", RATE, MEASURED, "5/s", 0.01, 100000, AT(chamber[i].rate_ceiling),               \
-		    TEXT("The most letters that this chamber may get, all workers together; each worker keeps to it "  \
-			 "alone too.")),                                                                               \
-		ROW(s, "rate", RATE, HOST, "0/s", 0.01, 100000, AT(chamber[i].rate), .zero = true,                     \
-		    TEXT("Lowers rate_ceiling. 0/s: the ceiling.")),                                                   \
-		ROW(s, "burst", INTEGER, MEASURED, "1", 1, 100000, AT(chamber[i].burst),                               \
-		    TEXT("Letters that may follow each other at once within the rate.")),                              \
-		ROW(s, "office_rate", RATE, HOST, "0/s", 0.01, 100000, AT(chamber[i].office_rate), .zero = true,       \
-		    TEXT("The most letters that one office may get, all workers together. 0/s: no limit of its "       \
-			 "own.")),                                                                                     \
-		ROW(s, "office_burst", INTEGER, HOST, "1", 1, 100000, AT(chamber[i].office_burst),                     \
-		    TEXT("Letters to one office that may follow each other at once within office_rate.")),             \
-		ROW(s, "connect_timeout", MS, HOST, "10s", 100, 60 * SECOND, AT(chamber[i].connect_timeout_ms),        \
-		    TEXT("For the connection and the TLS handshake.")),                                                \
-		ROW(s, "first_byte_timeout", MS, HOST, "45s", 100, 300 * SECOND, AT(chamber[i].first_byte_timeout_ms), \
-		    TEXT("From the last byte of the letter to the first byte of the answer.")),                        \
-		ROW(s, "total_timeout", MS, HOST, "60s", SECOND, 300 * SECOND, AT(chamber[i].total_timeout_ms),        \
-		    TEXT("For one POST from beginning to end.")),                                                      \
-		ROW(s, "connection_max_age", MS, HOST, "30s", 0, HOUR, AT(chamber[i].connection_max_age_ms),           \
-		    TEXT("A connection that is idle or old beyond this is not used again.")),                          \
-		ROW(s, "answer_max", SIZE, HOST, "64KiB", 1024, 1048576, AT(chamber[i].answer_max),                    \
-		    TEXT("The largest answer that is read.")),                                                         \
-		ROW(s, "offices_max_age", MS, HOST, "1h", SECOND, 24 * HOUR, AT(chamber[i].offices_max_age_ms),        \
-		    TEXT("The list of active offices is fetched again when it is older.")),                            \
-		ROW(s, "offices_policy", ENUM, MEASURED, "send", 0, 0, AT(chamber[i].offices_policy),                  \
-		    WORDS(offices_policies),                                                                           \
-		    TEXT("What to do when no list can be had: send without one, or hold the letters.")),               \
-		ROW(s, "unknown_policy", ENUM, MEASURED, unknown_, 0, 0, AT(chamber[i].unknown_policy),                \
-		    WORDS(unknown_policies),                                                                           \
-		    TEXT("A POST of unknown fate: hold the letter for a person, or resend it under the same "          \
-			 "DeliveryId. "                                                                                \
+#define CHAMBER(s, i, url_, offices_, unknown_, agent_)                                                               \
+	ROW(s, "enabled", BOOL, HOST, "true", 0, 0, AT(chamber[i].enabled), TEXT("Take jobs for this chamber.")),     \
+		ROW(s, "url", URL, MEASURED, url_, 0, 0, AT(chamber[i].url),                                          \
+		    TEXT("Where letters are POSTed. Its host must be an allowed_host, its path that of the "          \
+			 "environment.")),                                                                            \
+		ROW(s, "offices_url", URL, MEASURED, offices_, 0, 0, AT(chamber[i].offices_url), .empty = true,       \
+		    TEXT("The list of active offices, on the host of url. Empty: no list is fetched.")),              \
+		ROW(s, "address", ADDRESS, HOST, "", 0, 0, AT(chamber[i].address), EXAMPLE("vsock:3:8443"),           \
+		    TEXT("Dial this instead of the host of url. TLS still checks the certificate against that "       \
+			 "host.")),                                                                                   \
+		ROW(s, "ca_file", PATH, MEASURED, "/etc/ssl/certs/ca-certificates.crt", 0, 0, AT(chamber[i].ca_file), \
+		    TEXT("Certificate authorities that may vouch for the host of url, in PEM.")),                     \
+		ROW(s, "api_key_file", PATH, MEASURED, "", 0, 0, AT(chamber[i].api_key_file),                         \
+		    EXAMPLE("/etc/cwc-worker/" s "-api-key"),                                                         \
+		    TEXT("Holds the API key of this chamber and environment; mode 0600.")),                           \
+		ROW(s, "agent", TEXT, MEASURED, "", 4, 500, AT(chamber[i].agent), EXAMPLE(agent_),                    \
+		    TEXT("DeliveryAgent: the name registered with this chamber for the API key, to the letter.")),    \
+		ROW(s, "agent_ack_email", EMAIL, MEASURED, "", 0, 0, AT(chamber[i].agent_ack_email),                  \
+		    EXAMPLE("cwc-acks@relay.example.org"),                                                            \
+		    TEXT("DeliveryAgentAckEmailAddress: takes notices of the offices.")),                             \
+		ROW(s, "agent_contact_name", TEXT, MEASURED, "", 6, 500, AT(chamber[i].agent_contact_name),           \
+		    EXAMPLE("Robin Sample"), TEXT("DeliveryAgentContactName: the person to ask about deliveries.")),  \
+		ROW(s, "agent_contact_email", EMAIL, MEASURED, "", 0, 0, AT(chamber[i].agent_contact_email),          \
+		    EXAMPLE("cwc-desk@relay.example.org"), TEXT("DeliveryAgentContactEmail.")),                       \
+		ROW(s, "agent_contact_phone", PHONE, MEASURED, "", 0, 0, AT(chamber[i].agent_contact_phone),          \
+		    EXAMPLE("202-555-0142"), TEXT("DeliveryAgentContactPhone.")),                                     \
+		ROW(s, "concurrency", INTEGER, HOST, "32", 1, 256, AT(chamber[i].concurrency),                        \
+		    TEXT("Letters in flight per worker.")),                                                           \
+		ROW(s, "office_concurrency", INTEGER, HOST, "4", 1, 256, AT(chamber[i].office_concurrency),           \
+		    TEXT("Letters in flight per office, all workers together.")),                                     \
+		ROW(s, "rate_ceiling", RATE, MEASURED, "5/s", 0.01, 100000, AT(chamber[i].rate_ceiling),              \
+		    TEXT("The most letters that this chamber may get, all workers together; each worker keeps to it " \
+			 "alone too.")),                                                                              \
+		ROW(s, "rate", RATE, HOST, "0/s", 0.01, 100000, AT(chamber[i].rate), .zero = true,                    \
+		    TEXT("Lowers rate_ceiling. 0/s: the ceiling.")),                                                  \
+		ROW(s, "burst", INTEGER, MEASURED, "1", 1, 100000, AT(chamber[i].burst),                              \
+		    TEXT("Letters that may follow each other at once within the rate.")),                             \
+		ROW(s, "office_rate", RATE, HOST, "0/s", 0.01, 100000, AT(chamber[i].office_rate), .zero = true,      \
+		    TEXT("The most letters that one office may get, all workers together. 0/s: no limit of its "      \
+			 "own.")),                                                                                    \
+		ROW(s, "office_burst", INTEGER, HOST, "1", 1, 100000, AT(chamber[i].office_burst),                    \
+		    TEXT("Letters to one office that may follow each other at once within office_rate.")),            \
+		ROW(s, "connect_timeout", MS, HOST, "10s", 100, 60 * SECOND, AT(chamber[i].connect_timeout_ms),       \
+		    TEXT("For the connection and the TLS handshake.")),                                               \
+		ROW(s, "first_byte_timeout", MS, MEASURED, "45s", 100, 300 * SECOND,                                  \
+		    AT(chamber[i].first_byte_timeout_ms),                                                             \
+		    TEXT("From the last byte of the letter to the first byte of the answer.")),                       \
+		ROW(s, "total_timeout", MS, MEASURED, "60s", SECOND, 300 * SECOND, AT(chamber[i].total_timeout_ms),   \
+		    TEXT("For one POST from beginning to end.")),                                                     \
+		ROW(s, "connection_max_age", MS, HOST, "30s", 0, HOUR, AT(chamber[i].connection_max_age_ms),          \
+		    TEXT("A connection that is idle or old beyond this is not used again.")),                         \
+		ROW(s, "answer_max", SIZE, MEASURED, "64KiB", 1024, 1048576, AT(chamber[i].answer_max),               \
+		    TEXT("The largest answer that is read.")),                                                        \
+		ROW(s, "offices_max_age", MS, HOST, "1h", SECOND, 24 * HOUR, AT(chamber[i].offices_max_age_ms),       \
+		    TEXT("The list of active offices is fetched again when it is older.")),                           \
+		ROW(s, "offices_policy", ENUM, MEASURED, "send", 0, 0, AT(chamber[i].offices_policy),                 \
+		    WORDS(offices_policies),                                                                          \
+		    TEXT("What to do when no list can be had: send without one, or hold the letters.")),              \
+		ROW(s, "unknown_policy", ENUM, MEASURED, unknown_, 0, 0, AT(chamber[i].unknown_policy),               \
+		    WORDS(unknown_policies),                                                                          \
+		    TEXT("A POST of unknown fate: hold the letter for a person, or resend it under the same "         \
+			 "DeliveryId. "                                                                               \
 			 "The Senate refuses a second copy; the House does not document that it does."))
 
 const struct config_key config_keys[] = {
@@ -113,20 +114,20 @@ const struct config_key config_keys[] = {
 	    TEXT("Where Redis listens.")),
 	ROW("queue", "name", NAME, HOST, "q", 0, 0, AT(queue_name),
 	    TEXT("The hash tag of every key of the queue; also signed in every job.")),
-	ROW("queue", "tls", BOOL, HOST, "false", 0, 0, AT(queue_tls), TEXT("Speak TLS with Redis.")),
+	ROW("queue", "tls", BOOL, MEASURED, "false", 0, 0, AT(queue_tls), TEXT("Speak TLS with Redis.")),
 	ROW("queue", "tls_verify", BOOL, MEASURED, "true", 0, 0, AT(queue_tls_verify),
 	    TEXT("Check the certificate of Redis. May be false in the sandbox only.")),
-	ROW("queue", "tls_host", HOST, HOST, "", 0, 0, AT(queue_tls_host), EXAMPLE("redis.example.org"),
+	ROW("queue", "tls_host", HOST, MEASURED, "", 0, 0, AT(queue_tls_host), EXAMPLE("redis.example.org"),
 	    TEXT("The name in the certificate of Redis. Empty: the host of address.")),
 	ROW("queue", "ca_file", PATH, MEASURED, "", 0, 0, AT(queue_ca_file), EXAMPLE("/etc/cwc-worker/redis-ca.pem"),
 	    TEXT("Certificate authorities that may vouch for Redis, in PEM.")),
-	ROW("queue", "cert_file", PATH, HOST, "", 0, 0, AT(queue_cert_file),
+	ROW("queue", "cert_file", PATH, MEASURED, "", 0, 0, AT(queue_cert_file),
 	    EXAMPLE("/etc/cwc-worker/redis-client.pem"), TEXT("Client certificate for Redis, in PEM.")),
-	ROW("queue", "key_file", PATH, HOST, "", 0, 0, AT(queue_key_file), EXAMPLE("/etc/cwc-worker/redis-client.key"),
-	    TEXT("Private key of cert_file, in PEM; mode 0600.")),
+	ROW("queue", "key_file", PATH, MEASURED, "", 0, 0, AT(queue_key_file),
+	    EXAMPLE("/etc/cwc-worker/redis-client.key"), TEXT("Private key of cert_file, in PEM; mode 0600.")),
 	ROW("queue", "user", NAME, HOST, "", 0, 0, AT(queue_user), EXAMPLE("cwc-worker"),
 	    TEXT("User of Redis. Empty: the default user.")),
-	ROW("queue", "password_file", PATH, HOST, "", 0, 0, AT(queue_password_file),
+	ROW("queue", "password_file", PATH, MEASURED, "", 0, 0, AT(queue_password_file),
 	    EXAMPLE("/etc/cwc-worker/redis-password"), TEXT("Holds the password for Redis; mode 0600.")),
 	ROW("queue", "timeout", MS, HOST, "2s", 100, MINUTE, AT(queue_timeout_ms),
 	    TEXT("An answer of Redis that takes longer ends the connection.")),
@@ -152,7 +153,7 @@ const struct config_key config_keys[] = {
 
 	ROW("keys", "source", ENUM, MEASURED, "boot", 0, 0, AT(key_source), WORDS(key_sources),
 	    TEXT("The key ring: made at boot (one enclave alone, or development), or read from file.")),
-	ROW("keys", "file", PATH, HOST, "", 0, 0, AT(key_file), EXAMPLE("/etc/cwc-worker/key-ring"),
+	ROW("keys", "file", PATH, MEASURED, "", 0, 0, AT(key_file), EXAMPLE("/etc/cwc-worker/key-ring"),
 	    TEXT("The key ring with source = file; mode 0600.")),
 	ROW("keys", "witness_context", CONTEXT, MEASURED,
 	    "voter-protocol-witness-encryption-v1 commons-witness-encryption-v1 communique-witness-encryption", 0, 0,

@@ -23,6 +23,8 @@ static enum outcome classify_status(enum cwc_chamber chamber, const struct cwc_a
 	/* A success for a letter that cannot have been read is none. */
 	if (a->status / 100 == 2)
 		return a->body_left ? OUT_ACCEPTED : OUT_NOT_SENT;
+	if (a->status == 409 && chamber == CWC_SENATE && !a->body_left)
+		return OUT_NOT_SENT; /* the id stands in the body: nobody has read it */
 	if (a->status == 409 && chamber == CWC_SENATE)
 		return attempted_before ? OUT_ACCEPTED_EARLIER : OUT_ID_CONFLICT;
 	if (is_throttle(a))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cwc/fields.h"
 
+#include <sodium.h>
 #include <string.h>
 
 static const struct cwc_row rows[CWC_FIELD_COUNT] = {
@@ -119,16 +120,15 @@ bool cwc_has(const struct cwc_letter *l, enum cwc_field f)
 
 /* Collects ten digits. Letters and the signs of an extension or a pause ("x12", "#4", ",,4") make
  * it something else than a number; every other character is a separator. */
-static bool phone_digits(struct span any, char ret_digits[10])
+static bool phone_digits(struct span any, char d[11], char **ret_first)
 {
-	char d[11];
 	size_t n = 0;
 
 	for (size_t i = 0; i < any.n; i++) {
 		uint8_t c = any.p[i], lower = c | 0x20;
 
 		if (c >= '0' && c <= '9') {
-			if (n == sizeof(d))
+			if (n == 11)
 				return false;
 			d[n++] = (char)c;
 		} else if ((lower >= 'a' && lower <= 'z') || (c != 0 && strchr("#*,;", c) != NULL)) {
@@ -140,21 +140,23 @@ static bool phone_digits(struct span any, char ret_digits[10])
 	/* After a plus sign stands a country code: +1 is needed then. */
 	if (!country && (n != 10 || (any.n > 0 && any.p[0] == '+')))
 		return false;
-	memcpy(ret_digits, country ? d + 1 : d, 10);
+	*ret_first = country ? d + 1 : d;
 	return true;
 }
 
 void cwc_set_phone(struct cwc_letter *l, struct span any)
 {
-	char d[10];
+	char digits[11], *d;
 
-	if (!phone_digits(any, d)) {
+	if (!phone_digits(any, digits, &d)) {
 		l->v[CWC_PHONE] = any.n > 0 ? any : span_of(NULL, 0);
+		sodium_memzero(digits, sizeof(digits));
 		return;
 	}
 	memcpy(l->phone, d, 3);
 	memcpy(l->phone + 4, d + 3, 3);
 	memcpy(l->phone + 8, d + 6, 4);
+	sodium_memzero(digits, sizeof(digits));
 	l->phone[3] = l->phone[7] = '-';
 	l->phone[12] = '\0';
 	l->v[CWC_PHONE] = span_of(l->phone, 12);

@@ -44,6 +44,9 @@ enum outcome_state {
 	X(ACCEPTED, "accepted", ACCEPTED, ACCEPTED, 0, "the chamber took the letter (House 2xx, Senate 2xx)")          \
 	X(ACCEPTED_EARLIER, "accepted_earlier", ACCEPTED, ACCEPTED, 0,                                                 \
 	  "the Senate answered 409 for an id that was attempted before: an earlier POST was taken")                    \
+	X(ACCEPTED_ON_RECORD, "accepted_on_record", ACCEPTED, ACCEPTED, 0,                                             \
+	  "the queue's record says that a POST was taken: by a late answer, whose own receipt stands in the entry "    \
+	  "`late` of the results, or by a person's decision")                                                          \
 	X(REJECTED_BY_CHAMBER, "rejected_by_chamber", REJECTED, REJECTED, 0,                                           \
 	  "a definite 4xx answer: the chamber refuses this letter")                                                    \
 	X(LETTER_INVALID, "letter_invalid", REJECTED, REJECTED, 0,                                                     \
@@ -106,10 +109,10 @@ struct cwc_answer {
 /* The outcome of one attempt. `attempted_before`: an earlier POST of this DeliveryId had an unknown
  * fate, so that the Senate's 409 means that it was taken. Terminal for ACCEPTED, ACCEPTED_EARLIER,
  * REJECTED_BY_CHAMBER, ID_CONFLICT; otherwise one of THROTTLED, NOT_SENT, NO_ANSWER, MISCONFIGURED.
- *   2xx accepted (before the body left: not_sent); 409 Senate: accepted_earlier | id_conflict; 429 throttled; 503
- * before the body left: throttled; 401 403 404 3xx, or 400 with the literal: misconfigured; 408 and 5xx after the body
- * left: no_answer, before: not_sent; every other 4xx rejected; 1xx or anything else: no_answer. House 409 is an other
- * 4xx. */
+ *   2xx accepted (before the body left: not_sent); 409 Senate (likewise): accepted_earlier | id_conflict; 429
+ * throttled; 503 before the body left: throttled; 401 403 404 3xx, or 400 with the literal: misconfigured; 408 and 5xx
+ * after the body left: no_answer, before: not_sent; every other 4xx rejected; 1xx or anything else: no_answer. House
+ * 409 is an other 4xx. */
 enum outcome cwc_classify(enum cwc_chamber chamber, const struct cwc_answer *a, bool attempted_before);
 
 #endif

@@ -20,6 +20,8 @@
 #define QUEUE_PROTOCOL_VERSION 1
 #define QUEUE_TAKE_MAX         64
 #define QUEUE_WORKER_MAX       100 /* "name/nonce" */
+#define QUEUE_SID_MAX          64
+#define QUEUE_OFFICE_LEN       5
 #define QUEUE_TOKEN_MAX        160
 #define QUEUE_ID_MAX           80 /* "sid:office" */
 
@@ -67,6 +69,11 @@ struct queue_beat_answer {
 typedef void (*queue_beat_cb)(void *arg, enum err e, const struct queue_beat_answer *a);
 void queue_beat(struct queue *q, enum queue_beat_verb verb, const char *worker, int64_t lease_us, int64_t now_us,
 		queue_beat_cb cb, void *arg);
+/* Joins, and publishes these names and values (n of both together, at most QUEUE_JOIN_FIELDS) in `attestations` before
+ * the worker is a member. With 0 nothing is published. */
+#define QUEUE_JOIN_FIELDS 16
+void queue_join(struct queue *q, const char *worker, int64_t lease_us, int64_t now_us, const struct span *field,
+		size_t n, queue_beat_cb cb, void *arg);
 
 /* --- TAKE ------------------------------------------------------------------------------------ */
 
@@ -168,6 +175,7 @@ struct queue_settle {
 	int http_status;
 	int64_t due_us, now_us;
 	int64_t begun_us;        /* of this attempt; 0 */
+	int64_t generation;      /* verified; -1: not */
 	struct span receipt;     /* COSE_Sign1, terminal verbs; for CONFLICT that of accepted_earlier */
 	struct span receipt_alt; /* CONFLICT: that of id_conflict */
 };

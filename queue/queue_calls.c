@@ -58,8 +58,8 @@ static void deliver_beat(const struct queue_call *c, enum err e, const struct re
 	c->cb.beat(c->arg, e, e == ERR_OK ? &a : NULL);
 }
 
-void queue_beat(struct queue *q, enum queue_beat_verb verb, const char *worker, int64_t lease_us, int64_t now_us,
-		queue_beat_cb cb, void *arg)
+static void beat(struct queue *q, enum queue_beat_verb verb, const char *worker, int64_t lease_us, int64_t now_us,
+		 const struct span *field, size_t n, queue_beat_cb cb, void *arg)
 {
 	struct args a = { .n = 0 };
 	add_str(&a, worker);
@@ -67,10 +67,24 @@ void queue_beat(struct queue *q, enum queue_beat_verb verb, const char *worker, 
 	add_str(&a, queue_beat_word(verb));
 	add_int(&a, now_us);
 	add_int(&a, QUEUE_PROTOCOL_VERSION);
+	for (size_t i = 0; i < n; i++)
+		add(&a, field[i]);
 	struct queue_call *c = prepare(q, "beat", &a, arg);
 	c->deliver = deliver_beat;
 	c->cb.beat = cb;
 	queue_call_start(c);
+}
+
+void queue_beat(struct queue *q, enum queue_beat_verb verb, const char *worker, int64_t lease_us, int64_t now_us,
+		queue_beat_cb cb, void *arg)
+{
+	beat(q, verb, worker, lease_us, now_us, NULL, 0, cb, arg);
+}
+
+void queue_join(struct queue *q, const char *worker, int64_t lease_us, int64_t now_us, const struct span *field,
+		size_t n, queue_beat_cb cb, void *arg)
+{
+	beat(q, QUEUE_JOIN, worker, lease_us, now_us, field, n, cb, arg);
 }
 
 /* --- TAKE ----------------------------------------------------------------------------------- */
@@ -167,6 +181,7 @@ void queue_settle(struct queue *q, const struct queue_settle *s, queue_settle_cb
 	add_int(&a, s->begun_us);
 	add(&a, s->receipt);
 	add(&a, s->receipt_alt);
+	add_int(&a, s->generation);
 	struct queue_call *c = prepare(q, "settle", &a, arg);
 	c->deliver = deliver_settle;
 	c->cb.settle = cb;

@@ -27,10 +27,13 @@ static enum err first_word(const struct resp_reply *r, const struct word *table,
 
 #define FIRST_WORD(r, table, ret) first_word((r), (table), sizeof(table) / sizeof((table)[0]), (ret))
 
+/* Attempts, crashes, fates: far above any budget. */
+#define COUNT_MAX 1000000
+
 static unsigned count_at(const struct resp_reply *r, size_t i)
 {
 	int64_t v = resp_number(resp_at(r, i));
-	return v < 0 || v > UINT_MAX ? 0 : (unsigned)v;
+	return v < 0 || v > COUNT_MAX ? 0 : (unsigned)v;
 }
 
 static struct span text_at(const struct resp_reply *r, size_t i)
@@ -38,9 +41,13 @@ static struct span text_at(const struct resp_reply *r, size_t i)
 	return resp_text(resp_at(r, i));
 }
 
+/* Times and counters of the protocol fit a double exactly; what does not is not one of them. */
+#define NUMBER_MAX (1LL << 53)
+
 static int64_t number_at(const struct resp_reply *r, size_t i)
 {
-	return resp_number(resp_at(r, i));
+	int64_t v = resp_number(resp_at(r, i));
+	return v < -NUMBER_MAX || v > NUMBER_MAX ? 0 : v;
 }
 
 enum err queue_reply_beat(const struct resp_reply *r, struct queue_beat_answer *ret_answer)
@@ -87,9 +94,9 @@ static void read_taken(const struct resp_reply *r, struct queue_taken *ret_job)
 /* Also an [ERR, text], and what does not fit: ADOPT gives back what is not known here. */
 static bool taken_readable(const struct resp_reply *r)
 {
-	return r->type == RESP_ARRAY && r->n == TAKEN_FIELDS && text_at(r, 0).n > 0 && text_at(r, 1).n > 0 &&
-	       text_at(r, 2).n > 0 && text_at(r, 2).n <= QUEUE_TOKEN_MAX &&
-	       text_at(r, 0).n + 1 + text_at(r, 1).n <= QUEUE_ID_MAX;
+	return r->type == RESP_ARRAY && r->n == TAKEN_FIELDS && text_at(r, 0).n > 0 &&
+	       text_at(r, 0).n <= QUEUE_SID_MAX && text_at(r, 1).n == QUEUE_OFFICE_LEN && text_at(r, 2).n > 0 &&
+	       text_at(r, 2).n <= QUEUE_TOKEN_MAX;
 }
 
 static void read_take(const struct resp_reply *r, struct queue_take_answer *ret_answer)

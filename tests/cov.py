@@ -61,7 +61,8 @@ def count_lines(build, source):
     p = subprocess.run(['gcov', '--json-format', '--stdout', notes], cwd=ROOT, check=False, stdout=subprocess.PIPE,
                        stderr=subprocess.DEVNULL)
     if p.returncode != 0:
-        sys.exit('cov: gcov cannot read %s: is a test older than the objects? Remove %s and build again' % (notes, build))
+        sys.exit('cov: gcov cannot read %s; is a test older than the objects? Remove %s and build again' % (
+            notes, build))
     counts = {}
     for text in p.stdout.splitlines():
         for f in json.loads(text)['files']:

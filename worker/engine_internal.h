@@ -31,8 +31,9 @@ struct slot {
 	struct decide_job known;
 	struct buf xml; /* the one plaintext that lives across I/O */
 	int64_t taken_boot_us;
-	int64_t ended_us; /* wall clock of the answer */
-	int http_status;
+	int64_t ended_us;       /* wall clock of the answer */
+	int http_status;        /* of a POST of this slot; 0: none */
+	bool posted;            /* a POST was begun here: the job must never go back as unsent */
 	bool settle_sent;       /* an answer to SETTLE is outstanding */
 	int64_t settle_boot_us; /* send SETTLE (again) at this time */
 	unsigned settle_tries;
@@ -48,6 +49,7 @@ struct lane {
 	unsigned in_flight;
 	struct decide_window answers; /* the last answers: are they all refusals? */
 	bool take_sent;
+	unsigned asked;            /* how many jobs the TAKE under way may bring */
 	int64_t take_sent_boot_us; /* the grant of what it returns counts from here */
 	int64_t take_boot_us;      /* look again at this time */
 	uv_timer_t timer;
@@ -79,13 +81,12 @@ struct engine {
 	char worker[QUEUE_WORKER_MAX + 1];
 	uint64_t take_id;
 	bool beat_sent, reap_sent;
-	int64_t beat_boot_us, reap_boot_us, join_boot_us;
+	int64_t beat_boot_us, reap_boot_us, join_boot_us, adopt_boot_us;
 	int64_t skew_us;
 	bool skewed, was_ready;
-	const char *not_ready;       /* the reason that was logged last */
-	bool published, publish_sent;
-	int64_t publish_boot_us;
-	enum err queue_error; /* the last; for readiness */
+	const char *not_ready; /* the reason that was logged last */
+	bool published;        /* this boot's keys, with the first join */
+	enum err queue_error;  /* the last; for readiness */
 
 	uv_timer_t tick;
 	unsigned handles; /* to close before the memory goes */
@@ -103,6 +104,8 @@ void engine_queue_tick(struct engine *e, int64_t boot_us);
 void engine_take(struct engine *e, enum cwc_chamber c);
 void engine_adopt(struct engine *e);
 void engine_leave(struct engine *e);
+/* How long after its BEGIN a POST of unknown fate may be sent again. */
+int64_t engine_resend_after(const struct engine *e, enum cwc_chamber c);
 void engine_new_name(struct engine *e);
 void engine_hold_chamber(struct engine *e, enum cwc_chamber c, int64_t until_us, const char *reason);
 /* For writes that only inform people: whether they arrive does not matter. */

@@ -42,6 +42,13 @@ static void copy(char *to, size_t size, struct span from)
 	to[from.n] = '\0';
 }
 
+static void back_unsent(struct slot *s, enum queue_verb verb)
+{
+	memset(&s->decision, 0, sizeof s->decision);
+	s->decision.verb = verb;
+	s->decision.outcome = OUT_NOT_SENT;
+}
+
 void engine_letter_start(struct slot *s, const struct queue_taken *t)
 {
 	struct engine *e = s->engine;
@@ -54,7 +61,6 @@ void engine_letter_start(struct slot *s, const struct queue_taken *t)
 	s->known = (struct decide_job){
 		.chamber = s->chamber, .attempt = t->attempt, .unknowns = t->unknowns, .first_us = t->first_us
 	};
-	s->http_status = (int)t->last_status;
 	struct prepare_context x = {
 		.config = e->config,
 		.ring = e->o.ring,
@@ -64,11 +70,12 @@ void engine_letter_start(struct slot *s, const struct queue_taken *t)
 		.arena = &e->arena,
 	};
 	prepare_letter(&x, t, clock_wall_us(), &s->xml, &s->prepared);
-	/* A job that ends without a POST of its own still names the id and time of the last one. */
-	if (s->prepared.delivery_id[0] == '\0' && t->delivery_id.n == CWC_DELIVERY_ID_SIZE - 1)
-		memcpy(s->prepared.delivery_id, t->delivery_id.p, t->delivery_id.n);
 	s->decision = s->prepared.decision;
-	s->known.begun_us = t->begun_us; /* until BEGIN says another */
+	if (s->prepared.send && s->prepared.chamber != s->chamber) {
+		/* Jobs to be ended may come from either chamber's TAKE; a letter only goes to its own. */
+		s->prepared.send = false;
+		back_unsent(s, QUEUE_RELEASE);
+	}
 	engine_letter_event(s, s->prepared.send ? PIPELINE_ON_READY : PIPELINE_ON_UNFIT);
 }
 
@@ -83,7 +90,7 @@ static const struct decide_policy *policy(const struct slot *s, struct decide_po
 		.backoff_base_us = (int64_t)c->backoff_base_ms * 1000,
 		.backoff_cap_us = (int64_t)c->backoff_cap_ms * 1000,
 		.age_max_us = (int64_t)c->age_max_s * ENGINE_SECOND_US,
-		.resend_after_us = (int64_t)ch->total_timeout_ms * 1000,
+		.resend_after_us = engine_resend_after(s->engine, s->chamber),
 		.resend = ch->unknown_policy == CONFIG_UNKNOWN_RESEND,
 	};
 	return p;
@@ -103,11 +110,16 @@ static void decide(struct slot *s, enum outcome o, int64_t retry_after_s, const 
 
 /* --- BEGIN ----------------------------------------------------------------------------------- */
 
-static void back_unsent(struct slot *s, enum queue_verb verb)
+/* The same letter is being sent by this process: a queue that hands it out twice is lying. */
+static bool on_the_wire(const struct slot *s)
 {
-	memset(&s->decision, 0, sizeof s->decision);
-	s->decision.verb = verb;
-	s->decision.outcome = OUT_NOT_SENT;
+	for (size_t i = 0; i < s->engine->n_slots; i++) {
+		const struct slot *o = &s->engine->slots[i];
+		if (o != s && (o->state == PIPELINE_POSTING || o->state == PIPELINE_SETTLING) && o->posted &&
+		    memcmp(o->prepared.delivery_id, s->prepared.delivery_id, CWC_DELIVERY_ID_SIZE) == 0)
+			return true;
+	}
+	return false;
 }
 
 static void went(struct slot *s, const struct queue_begin_answer *a)
@@ -124,7 +136,7 @@ static void went(struct slot *s, const struct queue_begin_answer *a)
 		return;
 	}
 	bool in_time = clock_boot_us() - s->taken_boot_us <= ENGINE_GRANT_US;
-	if (!in_time || !pace_take(&s->engine->lane[s->chamber].pace, clock_boot_us())) {
+	if (!in_time || on_the_wire(s) || !pace_take(&s->engine->lane[s->chamber].pace, clock_boot_us())) {
 		back_unsent(s, QUEUE_NOT_SENT);
 		engine_letter_event(s, PIPELINE_ON_TOO_LATE);
 		return;
@@ -143,9 +155,10 @@ static void begun(void *arg, enum err err, const struct queue_begin_answer *a)
 	struct slot *s = arg;
 	if (err != ERR_OK) {
 		/* Whether BEGIN was carried out is not known; GO never came, so nothing was sent. */
-		if (err != ERR_QUEUE_LOST)
-			engine_adopt(s->engine);
+		struct engine *e = s->engine;
 		engine_letter_event(s, PIPELINE_ON_LOST);
+		if (err != ERR_QUEUE_LOST)
+			engine_adopt(e); /* after the slot is gone: its token is not known any more */
 		return;
 	}
 	switch (a->status) {
@@ -153,6 +166,8 @@ static void begun(void *arg, enum err err, const struct queue_begin_answer *a)
 		went(s, a);
 		return;
 	case QUEUE_BEGIN_STALE:
+		/* Not ours any more. SETTLE says so too, and takes the token out of what is in flight. */
+		back_unsent(s, QUEUE_RELEASE);
 		engine_letter_event(s, PIPELINE_ON_STALE);
 		return;
 	case QUEUE_BEGIN_CANCELLED:
@@ -172,7 +187,7 @@ static void begun(void *arg, enum err err, const struct queue_begin_answer *a)
 	engine_letter_event(s, PIPELINE_ON_NO_GO);
 }
 
-static void send_begin(struct slot *s)
+static void send_begin(struct slot *s, queue_begin_cb cb)
 {
 	struct queue_begin b = {
 		.worker = s->worker,
@@ -185,7 +200,7 @@ static void send_begin(struct slot *s)
 		.expires_us = s->prepared.expires_us,
 		.now_us = clock_wall_us(),
 	};
-	queue_begin(s->engine->queue, &b, begun, s);
+	queue_begin(s->engine->queue, &b, cb, s);
 }
 
 /* --- POST ------------------------------------------------------------------------------------ */
@@ -193,6 +208,17 @@ static void send_begin(struct slot *s)
 static enum cwc_fate fate(enum http_fate f)
 {
 	return f == HTTP_ANSWERED ? CWC_FATE_ANSWERED : f == HTTP_NOT_SENT ? CWC_FATE_NOT_SENT : CWC_FATE_UNKNOWN;
+}
+
+/* Later, without using an attempt; not at once, since what was slow is slow still. */
+static void wait_unsent(struct slot *s)
+{
+	struct decide_policy p;
+	uint64_t random;
+	randombytes_buf(&random, sizeof random);
+	s->decision.verb = QUEUE_THROTTLED;
+	s->decision.outcome = OUT_NOT_SENT;
+	s->decision.due_us = clock_wall_us() + decide_backoff(policy(s, &p), s->known.attempt, random);
 }
 
 static enum outcome classify(struct slot *s, const struct http_answer *a)
@@ -219,6 +245,8 @@ static void answered(void *arg, const struct http_answer *a)
 	decide(s, o, a->retry_after_s, a->fate == HTTP_ANSWERED ? "" : a->why);
 	if (a->fate == HTTP_NOT_SENT && s->engine->draining)
 		back_unsent(s, QUEUE_NOT_SENT); /* cut off by the drain: no attempt was made */
+	else if (a->fate == HTTP_NOT_SENT && strcmp(a->why, "too_late") == 0 && s->decision.verb != QUEUE_THROTTLED)
+		wait_unsent(s); /* the grant ran out while the connection was made: no attempt was made */
 	if (s->decision.hold_us > 0)
 		engine_hold_chamber(s->engine, s->chamber, s->decision.hold_us, outcome_name(o));
 	log_event(LOG_LETTER_SENT, LOG_STR(F_SID, s->sid), LOG_STR(F_OFFICE, s->office), LOG_STR(F_FATE, a->why),
@@ -228,6 +256,7 @@ static void answered(void *arg, const struct http_answer *a)
 
 static void send_post(struct slot *s)
 {
+	s->posted = true;
 	http_post(s->engine->lane[s->chamber].target, span_buf(&s->xml), s->taken_boot_us + ENGINE_GRANT_US, answered,
 		  s);
 }
@@ -243,7 +272,7 @@ static void receipt(const struct slot *s, enum outcome o, struct buf *out)
 		.sid = span_str(s->sid),
 		.office = span_str(s->office),
 		.generation = s->prepared.generation,
-		.delivery_id = span_str(s->known.begun_us > 0 ? s->prepared.delivery_id : ""),
+		.delivery_id = span_str(s->known.attempt > 0 ? s->prepared.delivery_id : ""),
 		.attempt = s->known.attempt,
 		.outcome = span_str(outcome_name(o)),
 		.http_status = s->http_status,
@@ -271,20 +300,64 @@ static void log_end(const struct slot *s, const struct queue_settle_answer *a)
 		  LOG_INT(F_HTTP_STATUS, s->http_status), LOG_INT(F_ATTEMPT, s->known.attempt), LOG_INT(F_REV, a->rev));
 }
 
+/* The last line of defence: an answer that the queue has no place for is on record at least here. */
+static void log_orphan(const struct slot *s)
+{
+	log_event(LOG_LETTER_ORPHANED, LOG_STR(F_SID, s->sid), LOG_STR(F_OFFICE, s->office),
+		  LOG_STR(F_OUTCOME, outcome_name(s->decision.outcome)),
+		  LOG_STR(F_DELIVERY_ID, s->prepared.delivery_id), LOG_INT(F_HTTP_STATUS, s->http_status));
+}
+
+static void settle_again(struct slot *s)
+{
+	int64_t wait = SETTLE_RETRY_US << (s->settle_tries < 4 ? s->settle_tries : 4);
+	s->settle_tries++;
+	s->settle_boot_us = clock_boot_us() + (wait > SETTLE_RETRY_MAX_US ? SETTLE_RETRY_MAX_US : wait);
+	engine_letter_event(s, PIPELINE_ON_LOST);
+}
+
+/* The intent is on record again (or never will be): now the outcome. */
+static void rebegun(void *arg, enum err err, const struct queue_begin_answer *a)
+{
+	struct slot *s = arg;
+	s->settle_sent = false;
+	(void)err;
+	(void)a;
+	settle_again(s);
+}
+
+/* SETTLE does not fit the record. After a POST that means that the queue lost its BEGIN (a failover, a restart with an
+ * older file): the intent is recorded anew under the same token, so that the outcome finds its place, and the job is
+ * not forgotten, since it would go back as unsent. */
+static void forgotten(struct slot *s)
+{
+	struct engine *e = s->engine;
+	log_event(LOG_QUEUE_ERROR, LOG_STR(F_COMMAND, "settle"), LOG_STR(F_SID, s->sid), LOG_STR(F_OFFICE, s->office));
+	if (!s->posted) {
+		engine_letter_event(s, PIPELINE_ON_SETTLED);
+		engine_adopt(e);
+	} else {
+		s->settle_sent = true;
+		send_begin(s, rebegun);
+	}
+}
+
 static void settled(void *arg, enum err err, const struct queue_settle_answer *a)
 {
 	struct slot *s = arg;
 	s->settle_sent = false;
 	if (err != ERR_OK) {
-		int64_t wait = SETTLE_RETRY_US << (s->settle_tries < 4 ? s->settle_tries : 4);
-		s->settle_tries++;
-		s->settle_boot_us = clock_boot_us() + (wait > SETTLE_RETRY_MAX_US ? SETTLE_RETRY_MAX_US : wait);
-		engine_letter_event(s, PIPELINE_ON_LOST);
+		settle_again(s);
 		return;
 	}
-	BUG_ON(a->status == QUEUE_SETTLE_BUG);
+	if (a->status == QUEUE_SETTLE_BUG) {
+		forgotten(s);
+		return;
+	}
 	if (a->status == QUEUE_SETTLE_OK || a->status == QUEUE_SETTLE_LATE)
 		log_end(s, a);
+	else if (a->status == QUEUE_SETTLE_STALE && s->posted)
+		log_orphan(s); /* the queue knows nothing of this POST: what came of it is only here */
 	engine_letter_event(s, PIPELINE_ON_SETTLED);
 }
 
@@ -296,13 +369,12 @@ static void send_settle(struct slot *s)
 		return; /* the tick sends it when the queue is back */
 	if (s->ended_us == 0)
 		s->ended_us = clock_wall_us();
+	/* Of the two readings of a 409 only the one that this worker can stand for is signed. */
 	bool conflict = d->verb == QUEUE_CONFLICT;
 	buf_init(&main_receipt, RECEIPT_MAX);
 	buf_init(&other, RECEIPT_MAX);
 	if (conflict || d->verb == QUEUE_END)
-		receipt(s, conflict ? OUT_ACCEPTED_EARLIER : d->outcome, &main_receipt);
-	if (conflict)
-		receipt(s, OUT_ID_CONFLICT, &other);
+		receipt(s, d->outcome, conflict && d->outcome == OUT_ID_CONFLICT ? &other : &main_receipt);
 	struct queue_settle q = {
 		.worker = s->worker,
 		.sid = span_str(s->sid),
@@ -317,6 +389,7 @@ static void send_settle(struct slot *s)
 		.http_status = s->http_status,
 		.due_us = d->due_us,
 		.now_us = s->ended_us, /* what the receipt says, however late this arrives */
+		.generation = s->prepared.expires_us > 0 ? (int64_t)s->prepared.generation : -1,
 		.begun_us = s->known.begun_us,
 		.receipt = span_buf(&main_receipt),
 		.receipt_alt = span_buf(&other),
@@ -339,7 +412,7 @@ void engine_letter_event(struct slot *s, enum pipeline_event ev)
 	case PIPELINE_DO_NONE:
 		break;
 	case PIPELINE_DO_BEGIN:
-		send_begin(s);
+		send_begin(s, begun);
 		break;
 	case PIPELINE_DO_POST:
 		send_post(s);

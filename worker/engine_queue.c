@@ -73,53 +73,9 @@ static void add_key(const struct keyring_key *k, struct buf *b)
 	}
 }
 
-static void published(void *arg, enum err err, const struct resp_reply *r)
-{
-	struct engine *e = arg;
-	e->publish_sent = false;
-	e->published = err == ERR_OK && r->type != RESP_ERROR;
-}
-
-/* What this boot's receipts and envelopes can be checked and sealed with. Again until it is there: a Redis that is full
- * refuses it. */
-static void publish(struct engine *e, int64_t boot_us)
-{
-	struct buf key, keys;
-	char receipt_hex[65];
-	if (e->published || e->publish_sent || boot_us < e->publish_boot_us)
-		return;
-	e->publish_sent = true;
-	e->publish_boot_us = boot_us + ENGINE_SECOND_US;
-	buf_init(&key, 128);
-	buf_init(&keys, 8192);
-	queue_key(e->queue, "attestations", &key);
-	for (size_t i = 0; i < keyring_count(e->o.ring); i++)
-		add_key(keyring_at(e->o.ring, i), &keys);
-	text_hex(span_of(receipt_key_public(e->o.receipt_key), 32), receipt_hex);
-	struct span argv[] = { span_lit("XADD"),
-			       span_buf(&key),
-			       span_lit("*"),
-			       span_lit("worker"),
-			       span_str(e->worker),
-			       span_lit("version"),
-			       span_str(e->o.version),
-			       span_lit("environment"),
-			       span_str(e->config->environment),
-			       span_lit("receipt_key_id"),
-			       span_str(receipt_key_id(e->o.receipt_key)),
-			       span_lit("receipt_key"),
-			       span_str(receipt_hex),
-			       span_lit("keys"),
-			       span_buf(&keys) };
-	queue_command(e->queue, argv, sizeof argv / sizeof argv[0], published, e);
-	buf_clear(&key);
-	buf_clear(&keys);
-}
-
 static void member(struct engine *e)
 {
 	e->membership = ENGINE_MEMBER;
-	publish(e, clock_boot_us());
 	engine_letters_tick(e, clock_boot_us());
 	engine_take(e, CWC_HOUSE);
 	engine_take(e, CWC_SENATE);
@@ -135,7 +91,7 @@ static void adopted(void *arg, enum err err, bool was_fenced, int64_t n)
 		return;
 	}
 	if (err != ERR_OK) {
-		/* Again with the next tick: AWAY makes it beat, and beat makes it adopt. */
+		/* AWAY makes it join again, and a join makes it adopt. */
 		e->membership = ENGINE_AWAY;
 		e->join_boot_us = clock_boot_us() + JOIN_RETRY_US;
 		return;
@@ -152,6 +108,7 @@ void engine_adopt(struct engine *e)
 	if (e->membership != ENGINE_JOINING && e->membership != ENGINE_MEMBER)
 		return;
 	e->membership = ENGINE_ADOPTING;
+	e->adopt_boot_us = clock_boot_us() + lease_us(e);
 	for (size_t i = 0; i < e->n_slots; i++) {
 		struct slot *s = &e->slots[i];
 		if (s->state != PIPELINE_GONE && strcmp(s->worker, e->worker) == 0)
@@ -177,17 +134,13 @@ static void joined(void *arg, enum err err, const struct queue_beat_answer *a)
 	e->queue_error = err;
 	if (err != ERR_OK)
 		return;
-	note_skew(e, a->redis_us);
 	switch (a->status) {
 	case QUEUE_BEAT_OK:
+		note_skew(e, a->redis_us);
 		e->beat_boot_us = clock_boot_us() + lease_us(e) / 3;
 		e->membership = ENGINE_JOINING;
+		e->published = true;
 		engine_adopt(e);
-		return;
-	case QUEUE_BEAT_FENCED:
-		/* A beat after a lost connection: the lease ran out meanwhile. */
-		e->membership = ENGINE_JOINING;
-		fenced(e);
 		return;
 	case QUEUE_BEAT_VERSION:
 		e->queue_error = ERR_QUEUE_VERSION;
@@ -195,7 +148,9 @@ static void joined(void *arg, enum err err, const struct queue_beat_answer *a)
 	case QUEUE_BEAT_TAKEN:
 		e->queue_error = ERR_EXISTS;
 		break;
+	case QUEUE_BEAT_FENCED:
 	case QUEUE_BEAT_BUSY:
+		e->queue_error = ERR_PROTOCOL; /* JOIN never says so */
 		break;
 	}
 	log_event(LOG_QUEUE_ERROR, LOG_STR(F_COMMAND, "join"), LOG_STR(F_CODE, err_name(e->queue_error)),
@@ -203,11 +158,26 @@ static void joined(void *arg, enum err err, const struct queue_beat_answer *a)
 }
 
 /* The same name with the same nonce may be known still: JOIN renews it, so one call serves both the
- * first time and the return after a lost connection. */
+ * first time and the return after a lost connection. The first one also publishes what this boot's receipts and
+ * envelopes can be checked and sealed with. */
 static void join(struct engine *e)
 {
+	struct buf keys;
+	char receipt_hex[65];
 	e->membership = ENGINE_JOINING;
-	queue_beat(e->queue, QUEUE_JOIN, e->worker, lease_us(e), clock_wall_us(), joined, e);
+	buf_init(&keys, 8192);
+	for (size_t i = 0; i < keyring_count(e->o.ring); i++)
+		add_key(keyring_at(e->o.ring, i), &keys);
+	text_hex(span_of(receipt_key_public(e->o.receipt_key), 32), receipt_hex);
+	struct span field[] = { span_lit("worker"),         span_str(e->worker),
+				span_lit("version"),        span_str(e->o.version),
+				span_lit("environment"),    span_str(e->config->environment),
+				span_lit("receipt_key_id"), span_str(receipt_key_id(e->o.receipt_key)),
+				span_lit("receipt_key"),    span_str(receipt_hex),
+				span_lit("keys"),           span_buf(&keys) };
+	size_t n = e->published ? 0 : sizeof field / sizeof field[0];
+	queue_join(e->queue, e->worker, lease_us(e), clock_wall_us(), field, n, joined, e);
+	buf_clear(&keys);
 }
 
 static void beaten(void *arg, enum err err, const struct queue_beat_answer *a)
@@ -216,16 +186,26 @@ static void beaten(void *arg, enum err err, const struct queue_beat_answer *a)
 	e->beat_sent = false;
 	if (err != ERR_OK)
 		return;
-	note_skew(e, a->redis_us);
-	if (a->status == QUEUE_BEAT_FENCED)
+	if (a->status == QUEUE_BEAT_OK)
+		note_skew(e, a->redis_us);
+	else if (a->status == QUEUE_BEAT_FENCED)
 		fenced(e);
+	else if (a->status == QUEUE_BEAT_VERSION) {
+		e->queue_error = ERR_QUEUE_VERSION; /* a newer release took over: take nothing more */
+		e->membership = ENGINE_AWAY;
+		e->join_boot_us = clock_boot_us() + JOIN_RETRY_US;
+	}
 }
 
 static void left(void *arg, enum err err, const struct queue_beat_answer *a)
 {
 	struct engine *e = arg;
-	(void)err;
-	(void)a;
+	if (err == ERR_OK && a->status == QUEUE_BEAT_BUSY) {
+		/* The queue has jobs under our name that we do not know: they go back, then we leave. */
+		e->membership = ENGINE_MEMBER;
+		engine_adopt(e);
+		return;
+	}
 	e->left = true;
 }
 
@@ -244,13 +224,19 @@ static void reaped(void *arg, enum err err, bool was_fenced, int64_t n)
 		log_event(LOG_QUEUE_RECOVERED, LOG_INT(F_COUNT, n));
 }
 
+/* A POST of any worker is over by then: its body may start two seconds after TAKE, and the clocks may differ. */
+int64_t engine_resend_after(const struct engine *e, enum cwc_chamber c)
+{
+	return ((int64_t)e->config->chamber[c].total_timeout_ms + e->config->skew_max_ms) * 1000 + ENGINE_GRANT_US;
+}
+
 static void reap(struct engine *e)
 {
 	const struct config *c = e->config;
 	struct queue_reap r = {
 		.worker = e->worker,
 		.now_us = clock_wall_us(),
-		.resend_after_us = (int64_t)c->chamber[CWC_SENATE].total_timeout_ms * 1000,
+		.resend_after_us = engine_resend_after(e, CWC_SENATE),
 		.crashes_max = c->crashes,
 		.house_resend = c->chamber[CWC_HOUSE].unknown_policy == CONFIG_UNKNOWN_RESEND,
 		.senate_resend = c->chamber[CWC_SENATE].unknown_policy == CONFIG_UNKNOWN_RESEND,
@@ -269,12 +255,15 @@ void engine_queue_tick(struct engine *e, int64_t boot_us)
 	}
 	if (e->membership != ENGINE_MEMBER && e->membership != ENGINE_ADOPTING)
 		return;
-	publish(e, boot_us);
 	if (!e->beat_sent && boot_us >= e->beat_boot_us) {
 		e->beat_sent = true;
 		e->beat_boot_us = boot_us + lease_us(e) / 3;
 		queue_beat(e->queue, QUEUE_BEAT, e->worker, lease_us(e), clock_wall_us(), beaten, e);
 	}
+	/* A TAKE of a connection that was given up may be carried out late: what it took is known to nobody here. While
+	 * the lists are compared no TAKE may be under way. */
+	if (boot_us >= e->adopt_boot_us && !e->lane[CWC_HOUSE].take_sent && !e->lane[CWC_SENATE].take_sent)
+		engine_adopt(e);
 	if (!e->reap_sent && boot_us >= e->reap_boot_us) {
 		/* Jitter, so that a fleet does not sweep in step. */
 		e->reap_boot_us = boot_us + lease_us(e) / 6 + randombytes_uniform((uint32_t)(lease_us(e) / 6));
@@ -348,9 +337,10 @@ static void taken(void *arg, enum err err, const struct queue_take_answer *a)
 	}
 	e->queue_error = a->full ? ERR_QUEUE_FULL : ERR_OK;
 	look_again(l, a->n == 0 ? idle_wait(a->wait_us) : PARTIAL_LOOK_US);
-	for (size_t i = 0; i < a->n; i++)
+	/* What was not asked for goes back. */
+	for (size_t i = 0; i < a->n && i < l->asked; i++)
 		engine_letter_start(engine_slot_get(e, l->chamber), &a->job[i]);
-	if (a->adopt)
+	if (a->adopt || a->n > l->asked)
 		engine_adopt(e);
 }
 
@@ -358,7 +348,8 @@ static bool may_take(const struct engine *e, enum cwc_chamber c)
 {
 	const struct lane *l = &e->lane[c];
 	return l->enabled && !l->take_sent && !e->draining && !e->skewed && e->membership == ENGINE_MEMBER &&
-	       queue_is_up(e->queue) && clock_boot_us() >= l->take_boot_us && engine_offices_allow(e, c);
+	       clock_boot_us() < e->adopt_boot_us && queue_is_up(e->queue) && clock_boot_us() >= l->take_boot_us &&
+	       engine_offices_allow(e, c);
 }
 
 void engine_take(struct engine *e, enum cwc_chamber c)
@@ -385,6 +376,7 @@ void engine_take(struct engine *e, enum cwc_chamber c)
 		.office_cap = ch->office_concurrency,
 	};
 	l->take_sent = true;
+	l->asked = t.n;
 	l->take_sent_boot_us = clock_boot_us();
 	queue_take(e->queue, &t, taken, l);
 }

@@ -11,7 +11,7 @@
 
 /*
  * libcurl copies the URL with its key, and the letter, into buffers of its own; that cannot be
- * avoided. What it frees is wiped, and handles are reset after each request, so that no copy outlives
+ * avoided. What it frees is wiped, and a handle lives as long as its request, so that no copy outlives
  * its request. (OpenSSL encrypts in place: its buffers hold ciphertext.)
  */
 static void wipe_free(void *p)
@@ -58,7 +58,6 @@ enum err http_new(uv_loop_t *loop, const struct http_options *o, struct http **r
 	}
 	h->bridge_dir = o->bridge_dir != NULL ? xstrdup(o->bridge_dir) : NULL;
 	/* "Expect:" without a value: never wait for 100 Continue, never be told to send again by 417. */
-	h->pool = xcalloc(o->max_in_flight, sizeof(CURL *));
 	h->post_headers = curl_slist_append(NULL, "Content-Type: application/xml");
 	h->post_headers = curl_slist_append(h->post_headers, "Expect:");
 	BUG_ON(h->post_headers == NULL || h->post_headers->next == NULL);
@@ -68,23 +67,12 @@ enum err http_new(uv_loop_t *loop, const struct http_options *o, struct http **r
 
 /* --- a request's life ------------------------------------------------------------------------ */
 
-static CURL *handle_take(struct http *h)
+static CURL *handle_take(void)
 {
-	CURL *e = h->pooled > 0 ? h->pool[--h->pooled] : curl_easy_init();
+	CURL *e = curl_easy_init();
 
 	BUG_ON(e == NULL);
 	return e;
-}
-
-/* Back to the pool, with nothing of the letter, the answer or the key left in it. */
-static void handle_return(struct http *h, CURL *e)
-{
-	if (h->pooled >= h->max_in_flight) {
-		curl_easy_cleanup(e);
-		return;
-	}
-	curl_easy_reset(e);
-	h->pool[h->pooled++] = e;
 }
 
 static struct http_request *request_new(struct http_target *t, bool post, http_cb cb, void *arg)
@@ -133,7 +121,7 @@ static void on_request_closed(uv_handle_t *handle)
 static void request_free(struct http_request *r)
 {
 	if (r->easy != NULL)
-		handle_return(r->http, r->easy);
+		curl_easy_cleanup(r->easy);
 	buf_clear(&r->body_in);
 	uv_close((uv_handle_t *)&r->timer, on_request_closed);
 }
@@ -184,7 +172,7 @@ static void begin(struct http_request *r, const char *url)
 		refuse(r);
 		return;
 	}
-	r->easy = handle_take(h);
+	r->easy = handle_take();
 	h->in_flight++;
 	http_request_prepare(r, url);
 	if (curl_multi_add_handle(h->multi, r->easy) != CURLM_OK)
@@ -260,9 +248,6 @@ void http_free(struct http *h)
 		return;
 	while (h->targets != NULL)
 		http_target_free(h->targets);
-	while (h->pooled > 0)
-		curl_easy_cleanup(h->pool[--h->pooled]);
-	free(h->pool);
 	free(h->bridge_dir);
 	curl_slist_free_all(h->post_headers);
 	http_multi_free(h);

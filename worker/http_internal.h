@@ -8,10 +8,10 @@
  * http_answer.c   what became of it
  * http_multi.c    libcurl's multi interface on the libuv loop
  *
- * A request begins in http.c, which takes a handle out of the pool, has http_request_prepare() set
+ * A request begins in http.c, which makes a handle, has http_request_prepare() set
  * it up and gives it to the multi handle. The hooks of http_request.c note what they observe.
  * http_multi.c reports the end to http_request_over(), which asks http_request_answer() for the
- * fate, calls back, wipes, and returns the handle to the pool.
+ * fate, calls back, wipes, and frees the handle.
  */
 #ifndef WORKER_HTTP_INTERNAL_H
 #define WORKER_HTTP_INTERNAL_H
@@ -78,8 +78,6 @@ struct http {
 	char *bridge_dir; /* NULL: no bridges */
 	unsigned max_in_flight, in_flight;
 	struct http_request *active;
-	CURL **pool; /* handles without a request, at most max_in_flight */
-	unsigned pooled;
 	struct http_target *targets;
 	struct curl_slist *post_headers;
 };

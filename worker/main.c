@@ -23,6 +23,7 @@
 
 #define API_KEY_MAX  512
 #define PASSWORD_MAX 512
+#define TLS_KEY_MAX  16384
 
 struct worker {
 	struct config config;
@@ -97,6 +98,14 @@ static int load_secrets(struct worker *w)
 		enum err e = secret_file(ch->api_key_file, API_KEY_MAX, &w->api_key[c]);
 		if (e != ERR_OK)
 			return complain(keys[c], secret_rule(e));
+	}
+	if (w->config.queue_key_file[0] != '\0') {
+		/* Read by OpenSSL; here only to hold it to the same rules. */
+		char *key;
+		enum err e = secret_file(w->config.queue_key_file, TLS_KEY_MAX, &key);
+		if (e != ERR_OK)
+			return complain("queue.key_file", secret_rule(e));
+		secret_free(key);
 	}
 	if (w->config.queue_password_file[0] != '\0') {
 		enum err e = secret_file(w->config.queue_password_file, PASSWORD_MAX, &w->queue_password);

@@ -5,10 +5,13 @@
 #include <string.h>
 
 #include "queue/witness.h"
+#include "worker/base/text.h"
 
 #define SECOND_US 1000000LL
 /* A job whose key is missing looks again this often, until jobs.key_wait is over. */
 #define KEY_RETRY_US (15 * SECOND_US)
+/* A job lives 30 days at most, and a day may pass between two zones. */
+#define DATE_AGE_MAX_DAYS 31
 
 /* One letter on its way; everything in it points into the job's bytes or the arena. */
 struct work {
@@ -66,6 +69,15 @@ static void refuse(struct work *w, enum err code)
 	detail_name(&w->ret->decision, err_name(code));
 }
 
+/* A signer, environment or queue that this worker does not know may be known to another: during a roll-out genuine jobs
+ * must not be refused by the older configuration. True when the job shall wait. */
+static bool may_be_anothers(const struct work *w, enum err e)
+{
+	int64_t wait_us = (int64_t)w->x->config->key_wait_s * SECOND_US;
+	bool ours = e != ERR_JOB_SIGNER && e != ERR_JOB_ENVIRONMENT && e != ERR_JOB_QUEUE;
+	return !ours && w->now_us - w->t->first_us < wait_us;
+}
+
 static bool genuine(enum err verified)
 {
 	return verified == ERR_OK || verified == ERR_JOB_EXPIRED || verified == ERR_JOB_EARLY;
@@ -106,23 +118,32 @@ static bool stale_challenge(struct work *w, enum err verified)
 	return true;
 }
 
-/* The close lane: jobs that only need their ending. True when that decided it. */
-static bool close_lane(struct work *w, enum err verified)
+/* What a reason of the close lane ends as; OUTCOME_COUNT for `expired`, which must be verified, and for none. */
+static enum outcome ending(struct span why)
 {
 	static const struct {
 		const char *why;
 		enum outcome outcome;
 	} endings[] = {
 		{ "cancelled", OUT_CANCELLED }, { "unknown", OUT_OUTCOME_UNKNOWN }, { "crashes", OUT_CRASHES },
-		{ "dropped", OUT_DROPPED },     { "late", OUT_ACCEPTED },
+		{ "dropped", OUT_DROPPED },     { "late", OUT_ACCEPTED_ON_RECORD },
 	};
+	for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
+		if (span_eq_str(why, endings[i].why))
+			return endings[i].outcome;
+	}
+	return OUTCOME_COUNT;
+}
+
+/* The close lane: jobs that only need their ending. True when that decided it. */
+static bool close_lane(struct work *w, enum err verified)
+{
+	enum outcome o = ending(w->t->why);
 	if (w->t->why.n == 0)
 		return false;
-	for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
-		if (span_eq_str(w->t->why, endings[i].why)) {
-			end(w, endings[i].outcome);
-			return true;
-		}
+	if (o != OUTCOME_COUNT) {
+		end(w, o);
+		return true;
 	}
 	/* "expired" rests on an unsigned hint: only the signed expiry ends a job. */
 	if (verified == ERR_JOB_EXPIRED)
@@ -132,6 +153,12 @@ static bool close_lane(struct work *w, enum err verified)
 	else
 		return false;
 	return true;
+}
+
+static void wait_for_key(struct work *w)
+{
+	int64_t wait_us = (int64_t)w->x->config->key_wait_s * SECOND_US;
+	later(w, QUEUE_DEFER, w->now_us + (wait_us < KEY_RETRY_US ? wait_us : KEY_RETRY_US));
 }
 
 static void unverified(struct work *w, enum err e)
@@ -144,14 +171,17 @@ static void unverified(struct work *w, enum err e)
 		later(w, QUEUE_DEFER, (int64_t)w->job.not_before_s * SECOND_US);
 		return;
 	}
-	refuse(w, e);
+	if (may_be_anothers(w, e))
+		wait_for_key(w);
+	else
+		refuse(w, e);
 }
 
 static void key_missing(struct work *w)
 {
 	int64_t wait_us = (int64_t)w->x->config->key_wait_s * SECOND_US;
 	if (w->now_us - w->t->first_us < wait_us)
-		later(w, QUEUE_DEFER, w->now_us + (wait_us < KEY_RETRY_US ? wait_us : KEY_RETRY_US));
+		wait_for_key(w);
 	else
 		end_code(w, OUT_KEY_UNKNOWN, ERR_ENVELOPE_KEY);
 }
@@ -216,14 +246,29 @@ static enum err read_letter(struct work *w, enum cwc_field *ret_field)
 	return cwc_letter_read(span_buf(w->x->arena), false, &w->letter, ret_field);
 }
 
+/* A date that an earlier BEGIN can have fixed: not of the future, and no older than a job can be. */
+static bool date_plausible(struct span date, int64_t now_s)
+{
+	uint64_t v;
+	int year;
+	unsigned month, day;
+	if (date.n != CWC_DATE_SIZE - 1 || date.p[0] == '0' || text_uint(date, 99999999, &v) != ERR_OK)
+		return false;
+	int64_t days = text_days((int)(v / 10000), (unsigned)(v / 100 % 100), (unsigned)(v % 100));
+	text_civil(days, &year, &month, &day);
+	if ((uint64_t)year * 10000 + month * 100 + day != v)
+		return false;
+	int64_t today = (now_s + cwc_eastern_offset(now_s)) / 86400;
+	return days <= today && today - days <= DATE_AGE_MAX_DAYS;
+}
+
 /* What only the worker says: id, date, agent, office. The DeliveryId is computed, never believed: the
  * record lies outside. The date that an earlier BEGIN fixed stays. */
 static void set_worker_fields(struct work *w)
 {
 	const struct config_chamber *c = &w->x->config->chamber[w->chamber];
 	struct prepared *r = w->ret;
-	cwc_delivery_id(span_str(w->x->config->environment), w->t->sid, w->t->office, r->delivery_id);
-	if (w->t->date.n == sizeof r->date - 1)
+	if (date_plausible(w->t->date, w->now_us / SECOND_US))
 		memcpy(r->date, w->t->date.p, sizeof r->date - 1);
 	else
 		cwc_eastern_date(w->now_us / SECOND_US, r->date);
@@ -298,11 +343,14 @@ void prepare_letter(const struct prepare_context *x, const struct queue_taken *t
 	struct work w = { .x = x, .t = t, .now_us = now_us, .ret = ret };
 	memset(ret, 0, sizeof *ret);
 	buf_reset(xml);
+	cwc_delivery_id(span_str(x->config->environment), t->sid, t->office, ret->delivery_id);
 	enum err e = cwc_office_parse(t->office, &w.chamber);
-	if (e == ERR_OK)
-		e = verify(&w);
-	else
+	ret->chamber = w.chamber;
+	/* What is only to be ended is ended without a look at its bytes: they may be what crashed the others. */
+	if (e != ERR_OK)
 		e = ERR_JOB_OFFICE;
+	else if (ending(t->why) == OUTCOME_COUNT || t->previous.n > 0)
+		e = verify(&w);
 	if (stale_challenge(&w, e) || close_lane(&w, e))
 		return;
 	if (e != ERR_OK) {

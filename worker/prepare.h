@@ -28,7 +28,8 @@ struct prepare_context {
 };
 
 struct prepared {
-	bool send; /* true: BEGIN and POST; false: settle by `decision` */
+	enum cwc_chamber chamber; /* the office's */
+	bool send;                /* true: BEGIN and POST; false: settle by `decision` */
 	struct decision decision;
 	char delivery_id[CWC_DELIVERY_ID_SIZE], date[CWC_DATE_SIZE];
 	uint64_t generation; /* verified; 0 when the job was not */

@@ -14,7 +14,7 @@ local now = clock()
 -- The flag that the holder of the job meets at BEGIN or SETTLE.
 local function cancel_flag(id, j)
 	local rev = j.rev + 1
-	call('HSET', job_key(id), 'why', reason(j, 'cancelled'), 'rev', rev)
+	call('HSET', job_key(id), 'why', reason(j, 'cancelled'), 'cancelled', 1, 'rev', rev)
 	local sid, office = split(id)
 	status_show(sid, office, j.state, j.last, rev)
 end
@@ -33,6 +33,7 @@ local function cancel_one(id, want_rev)
 		end
 		return {'INFLIGHT', j.state} -- counts only if this POST is not accepted
 	elseif j.why ~= '' then
+		call('HSET', job_key(id), 'cancelled', 1)
 		return {'OK', j.state}
 	elseif j.state == 'taken' then
 		cancel_flag(id, j)
@@ -40,7 +41,7 @@ local function cancel_one(id, want_rev)
 	end
 	local rev = j.rev + 1
 	call('ZADD', PREFIX .. 'close', num(now), id)
-	call('HSET', job_key(id), 'state', 'close', 'why', reason(j, 'cancelled'), 'rev', rev)
+	call('HSET', job_key(id), 'state', 'close', 'why', reason(j, 'cancelled'), 'cancelled', 1, 'rev', rev)
 	place_leave(id, j.state, j)
 	local sid, office = split(id)
 	status_show(sid, office, 'close', j.last, rev)
@@ -82,6 +83,9 @@ local function hold()
 	if who:find('/', 1, true) and hold_until(a) >= digits(b) then
 		return {'OK', 0}
 	end
+	if who:find('/', 1, true) then -- nor does it last: a worker's clock may be wrong
+		b = num(math.min(digits(b), now + 3600 * SECOND))
+	end
 	local text = b .. ' ' .. who:gsub('%s', '_'):sub(1, 64) .. ' ' .. c:sub(1, 200)
 	return {'OK', call('HSET', PREFIX .. 'holds', a, text)}
 end
@@ -108,7 +112,7 @@ local function reopen(id, j)
 	line_join(office, sid, score, now)
 	call('ZADD', PREFIX .. 'exp', num(clamp(tonumber(j.expires_us), now, now + LIFE + DAY)), id)
 	call('HSET', job_key(id), 'state', 'wait', 'score', score, 'attempt', 0, 'crashes', 0, 'why', '', 'rev', rev,
-		'dead_id', '')
+		'dead_id', '', 'cancelled', '', 'opened_us', num(now))
 	place_leave(id, j.state, j)
 	rollup(sid, now)
 	return {'OK', 'wait', num(rev)}

@@ -20,7 +20,7 @@ end
 if j.state == 'begun' then
 	return {'GO', j.delivery_id, j.date, j.attempt, num(marks(j)), j.begun_us}
 end
-if j.why == 'cancelled' then
+if j.why == 'cancelled' or j.why == '' and j.cancelled == '1' then
 	return {'CANCELLED'}
 elseif j.why ~= '' then
 	return {'CLOSE', j.why}

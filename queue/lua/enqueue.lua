@@ -76,11 +76,17 @@ local function office_verdict(x, j)
 end
 
 -- Other bytes for an open job. They wait until the current ones are refused.
-local function candidate_add(id, j, x)
+local function candidate_add(id, j, x, now)
 	if j.generation == '' then
 		call('ZADD', PREFIX .. 'exp', 'LT', num(x.expires), id)
 	end
 	call('HSET', job_key(id), 'candidates', j.candidates == '' and x.digest or j.candidates .. ',' .. x.digest)
+	-- An unsigned not-before must not make others wait: the first that wants to go brings all to the line.
+	if j.state == 'later' and j.generation == '' and j.attempt == '0' and (j.last or '') == '' and x.not_before <= now then
+		place_add(id, 'wait', j.score, 0, now)
+		call('HSET', job_key(id), 'state', 'wait')
+		place_leave(id, 'later', j)
+	end
 end
 
 -- A new job, or a challenge to a closed one, which keeps its outcome until BEGIN has seen the newer generation.
@@ -91,7 +97,7 @@ local function job_add(id, j, x, now)
 	call('ZADD', PREFIX .. 'exp', num(x.expires), id)
 	if j then
 		call('HSET', job_key(id), 'state', where, 'score', score, 'digest', x.digest, 'candidates', '', 'why', '',
-			'attempt', 0, 'crashes', 0, 'previous', j.state, 'previous_digest', j.digest, 'previous_attempt', j.attempt,
+			'attempt', 0, 'crashes', 0, 'cancelled', '', 'opened_us', num(now), 'previous', j.state, 'previous_digest', j.digest, 'previous_attempt', j.attempt,
 			'previous_crashes', j.crashes)
 	else
 		call('HSET', job_key(id), 'state', where, 'score', score, 'digest', x.digest, 'candidates', '', 'why', '',
@@ -136,7 +142,7 @@ local function entry_apply(x, now)
 		if verdict == 'fresh' or verdict == 'challenge' then
 			job_add(id, jobs[office], x, now)
 		elseif verdict == 'candidate' then
-			candidate_add(id, jobs[office], x)
+			candidate_add(id, jobs[office], x, now)
 		elseif verdict ~= 'known' then
 			refuse(verdict, x, office)
 		end

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- SETTLE: what became of one job that the worker holds, or held.
 -- ARGV worker sid office token verb state outcome class retryable detail http_status due_us now_us begun_us receipt
---   receipt_alt
+--   receipt_alt generation (verified by the worker, or -1)
 -- verb: end retry unknown throttled not_sent release defer live refused conflict
 -- -> [OK|LATE|DUP|STALE|NOTBEGUN|BEGUN|BADVERB, state, rev]
 
@@ -13,8 +13,10 @@ local answer = {
 	receipt = ARGV[15] or ''
 }
 local receipt_alt = ARGV[16] or ''
+local generation = tonumber(ARGV[17] or -1)
 local id = sid .. ':' .. office
 local now = clock()
+due = math.min(due, now + LIFE + DAY) -- a clock that is wrong must not bury a job
 local j -- the record
 
 -- Answers ------------------------------------------------------------------------------------------
@@ -53,9 +55,17 @@ local function candidates_refuse()
 	end
 end
 
+-- A job that ends without a BEGIN was verified all the same: its generation counts, so that the same bytes cannot open
+-- it again.
+local function generation_known()
+	local known = tonumber(j.generation ~= '' and j.generation or -1)
+	return generation > known and num(generation) or j.generation
+end
+
 -- The end of a job: result, index of people's work, flip, tail. `...`: further fields of the record.
 local function finish(state, a, ...)
 	local rev, all = j.rev + 1, j.history or ''
+	j.generation = generation_known()
 	if j.state == 'begun' then
 		all = history(j, mine, a.status, a.outcome)
 	end
@@ -70,7 +80,7 @@ local function finish(state, a, ...)
 	call('HSET', job_key(id), 'state', state, 'token', '', 'last_token', token, 'worker', '', 'rev', rev, 'why', '',
 		'candidates', '', 'previous', '', 'previous_digest', '', 'cell_chamber', '', 'cell_office', '', 'outcome', a.outcome,
 		'class', a.class, 'retryable', a.retryable, 'detail', a.detail, 'last', a.outcome, 'status', a.status,
-		'ended_us', num(mine), 'history', all, 'dead_id', dead_id, ...)
+		'ended_us', num(mine), 'history', all, 'dead_id', dead_id, 'generation', j.generation, 'cancelled', '', ...)
 	if j.dead_id and j.dead_id ~= '' then
 		call('XDEL', PREFIX .. 'dead', j.dead_id) -- the entry of the outcome that a new generation replaced
 	end
@@ -118,8 +128,13 @@ end
 -- Nothing was sent after all: a job that was about to be ended as unknown goes back to its line.
 local function late_not_taken(others)
 	if others == 0 and j.state == 'close' and j.why == 'unknown' and not j.late then
+		local attempt = math.max(0, j.attempt - 1)
+		if j.cancelled == '1' then -- the doubt is gone, the wish to cancel is not
+			call('HSET', job_key(id), 'why', 'cancelled', 'attempt', attempt)
+			return
+		end
 		line_join(office, sid, j.score, now)
-		call('HSET', job_key(id), 'state', 'wait', 'why', '', 'attempt', math.max(0, j.attempt - 1))
+		call('HSET', job_key(id), 'state', 'wait', 'why', '', 'attempt', attempt)
 		place_leave(id, 'close', j)
 		j.state = 'wait'
 	end

@@ -83,7 +83,7 @@ local function job_entry(id, j, token)
 	local bytes = call('HGET', sub_key(sid), 'j:' .. j.digest) or ''
 	return {sid, office, token, j.why, j.digest, j.previous, j.generation ~= '' and j.generation or '-1',
 		j.attempt, j.crashes, num(marks(j)), j.delivery_id or '', j.date or '', j.begun_us or '0',
-		j.first_us or '0', j.rev, j.last or '', j.status or '0', bytes}
+		j.opened_us or j.first_us or '0', j.rev, j.last or '', j.status or '0', bytes}
 end
 
 -- charge(): writes the rate cells and returns how they can be given back, as fields of the record.

@@ -212,8 +212,8 @@ class Rig:
 
     def start_redis(self):
         self.redis_path = self.path('redis.sock')
-        self.redis_server = self.start('redis-server', '--port', '0', '--unixsocket', self.redis_path, '--dir', self.dir,
-                                       '--save', '', '--appendonly', 'no', '--maxmemory-policy', 'noeviction')
+        self.redis_server = self.start('redis-server', '--port', '0', '--unixsocket', self.redis_path, '--dir',
+                                       self.dir, '--save', '', '--appendonly', 'no', '--maxmemory-policy', 'noeviction')
         wait_until(self.connect_redis, 20, 'redis-server')
 
     def connect_redis(self):
@@ -365,8 +365,8 @@ def print_row(name, values, unit, digits=0):
 def print_table(rig, pairs, warm, a, b, c):
     print('\n%d letters a run (%d of them counted), %d in flight; A and B %d times each, alternating, C %d times; '
           'median (least to most)' % (rig.letters, rig.letters - warm, IN_FLIGHT, pairs, len(c)))
-    print('This machine: %d CPUs, shared with all of Redis, nginx and whatever else runs. CPU per letter is what counts; '
-          'rates are noisy.' % os.cpu_count())
+    print('This machine: %d CPUs, shared by worker, Redis, nginx and whatever else runs: CPU per letter is what '
+          'counts, rates are noisy.' % os.cpu_count())
     print('\nA  the worker, from the door of the queue to the signed result')
     print_row('worker CPU', spread(a, 'worker'), 'us/letter', 1)
     print_row('Redis CPU', spread(a, 'redis'), 'us/letter', 1)
@@ -385,7 +385,8 @@ def print_table(rig, pairs, warm, a, b, c):
         letter += statistics.median(s[step][2] for s in c)
         print_row('%s: calls' % STEPS[step], spread(samples, 'rate'), '/s')
         print_row('%s: Redis CPU' % STEPS[step], spread(samples, 'us'), 'us/call', 1)
-    print('  %-44s %10.1f  us/letter: at most %.0f letters/s from one Redis' % ('all four, per letter', letter, 1e6 / letter))
+    print('  %-44s %10.1f  us/letter: at most %.0f letters/s from one Redis' % (
+        'all four, per letter', letter, 1e6 / letter))
     print('A/B')
     ratios = [{'cpu': x['worker'] / y['worker'], 'rate': x['rate'] / y['rate']} for x, y in zip(a, b)]
     print_row('CPU of the worker / CPU of the generator', spread(ratios, 'cpu'), '', 2)

@@ -153,7 +153,7 @@ class Ledger:
         """A letter that cannot be sent ends as it must; a good one not for a reason that lies in the letter."""
         job, submission = self.jobs[key], genuine[0].submission
         outcome, office = job['outcome'], key[1]
-        allowed = {'accepted', 'accepted_earlier', 'rejected_by_chamber', 'attempts_exhausted', 'crashes', 'expired',
+        allowed = {'accepted', 'accepted_earlier', 'accepted_on_record', 'rejected_by_chamber', 'attempts_exhausted', 'crashes', 'expired',
                    'cancelled', 'outcome_unknown'}
         expect = submission['expect']
         expect = expect.get('offices', {}).get(office, expect)

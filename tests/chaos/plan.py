@@ -46,7 +46,7 @@ RARE = {400: 0.04, 413: 0.06, 422: 0.06}
 ON_CONNECT = ('tls_refuse', 'tls_garbage', 'tls_stall')
 
 # event: weight
-EVENTS = {'kill': 5, 'stop': 3, 'drain': 3, 'client_kill': 3, 'script_flush': 2, 'redis': 3, 'pause': 2, 'full': 2,
+EVENTS = {'kill': 7, 'stop': 3, 'drain': 3, 'client_kill': 3, 'script_flush': 2, 'redis': 3, 'pause': 2, 'full': 2,
           'hold': 2, 'cut': 2, 'rules': 2, 'maintenance': 1, 'certificate': 1, 'close_idle': 1}
 
 
@@ -61,7 +61,7 @@ class Plan:
         self.rules = self.make_rules()
         self.submissions, self.sends, self.cancels = {}, [], []
         self.make_letters()
-        self.events = sorted((self.make_event() for _ in range(rng.randint(3, 10))), key=lambda e: e[0])
+        self.events = sorted((self.make_event() for _ in range(rng.randint(4, 14))), key=lambda e: e[0])
         # What a person does with the doubtful ones, when all is quiet. By state: acts with weights.
         self.operator = rng.random() < 0.35
         self.operator_seed = rng.getrandbits(32)
@@ -89,6 +89,9 @@ class Plan:
             if spec['action'] not in ON_CONNECT and spec['action'] != 'status' and rng.random() < 0.2:
                 rule['on'] = 'any'
             rules.append(rule)
+        if rng.random() < 0.7:
+            # Chambers that take their time: most of what happens then happens to a letter on the wire.
+            rules.append({'action': 'delay', 'ms': rng.choice((20, 60, 200, 500))})
         return rules
 
     # --- letters -----------------------------------------------------------------------------

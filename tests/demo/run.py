@@ -134,7 +134,7 @@ def check_records(stack, table):
     claimed = collections.Counter()
     unknown = set()
     for name, office, _profile, _expect, found, _detail, _ok, r in table:
-        if found in ('accepted', 'accepted_earlier'):
+        if found.startswith('accepted'):
             claimed[r['delivery_id']] += 1
         elif found == 'outcome_unknown':
             unknown.add(r['delivery_id'])

@@ -38,10 +38,12 @@ AGENT = letters.AGENT
 MEASURED = '''
 [worker]
 environment = sandbox
+skew_max = 500ms
 [jobs]
 signer = {kid} {signer}
 [keys]
 source = {key_source}
+{keys}
 {contexts}
 [queue]
 lease = {lease}
@@ -61,6 +63,10 @@ AGENT_KEYS = {'agent': 'DeliveryAgent', 'agent_ack_email': 'DeliveryAgentAckEmai
               'agent_contact_name': 'DeliveryAgentContactName', 'agent_contact_email': 'DeliveryAgentContactEmail',
               'agent_contact_phone': 'DeliveryAgentContactPhone'}
 
+# Keys that only the measured file may set.
+MEASURED_KEYS = {'api_key_file', 'total_timeout', 'first_byte_timeout', 'answer_max', 'password_file', 'tls', 'tls_host',
+                 'cert_file', 'key_file'}
+
 HOST = '''
 [worker]
 name = {name}
@@ -71,8 +77,6 @@ name = {queue}
 {host_queue}
 [jobs]
 {jobs}
-[keys]
-{keys}
 [http]
 bridge_dir = {dir}/{name}.bridge
 [house]
@@ -82,8 +86,27 @@ bridge_dir = {dir}/{name}.bridge
 '''
 
 
+# In one look: a job may move between two.
+BUSY = '''
+local found, prefix = {}, KEYS[1]:sub(1, -5)
+for _, place in ipairs({'wait:*', 'fly:*', 'held:*', 'later', 'close'}) do
+	for _, key in ipairs(redis.call('KEYS', prefix .. place)) do
+		found[#found + 1] = key
+	end
+end
+if redis.call('XLEN', prefix .. 'in') > 0 then
+	found[#found + 1] = prefix .. 'in'
+end
+return found
+'''
+
+
 def lines(values):
     return '\n'.join('%s = %s' % item for item in values.items())
+
+
+def of_tier(values, measured):
+    return {k: x for k, x in values.items() if (k in MEASURED_KEYS) == measured}
 
 
 def wait_until(check, timeout=30, what='condition', pause=0.01):
@@ -229,24 +252,27 @@ class Stack:
         v, sim = self.values, self.sim
         measured = {'ca_file': sim.ca_file, 'rate_ceiling': v['rate'], 'burst': v['burst'],
                     **{key: AGENT[element] for key, element in AGENT_KEYS.items()}}
-        with open(self.path('measured.conf'), 'w', encoding='utf-8') as f:
-            f.write(MEASURED.format(
-                kid=KID, signer=self.app.public.hex(), key_source=v['key_source'], lease=v['lease'],
-                contexts='\n'.join('witness_context = ' + c for c in v['contexts']),
-                measured_queue=lines(v['measured_queue']),
-                house=lines({**URLS['house'], **measured, **v['measured_house']}),
-                senate=lines({**URLS['senate'], **measured, **v['measured_senate']})))
         host = {'api_key_file': sim.key_file, 'concurrency': 32, 'office_concurrency': 32, **v['chamber']}
+        chambers = {'house': {**host, 'address': sim.house, **v['house']},
+                    'senate': {**host, 'address': sim.senate, **v['senate']}}
         keys = {'file': self.path('ring.keys')} if v['key_source'] == 'file' else {}
         host_queue = dict(v['host_queue'])
         if self.password:
             host_queue['password_file'] = self.write_secret('redis.password', self.password)
+        with open(self.path('measured.conf'), 'w', encoding='utf-8') as f:
+            f.write(MEASURED.format(
+                kid=KID, signer=self.app.public.hex(), key_source=v['key_source'], lease=v['lease'],
+                contexts='\n'.join('witness_context = ' + c for c in v['contexts']),
+                keys=lines(keys), measured_queue=lines({**of_tier(host_queue, True), **v['measured_queue']}),
+                house=lines({**URLS['house'], **measured, **of_tier(chambers['house'], True), **v['measured_house']}),
+                senate=lines({**URLS['senate'], **measured, **of_tier(chambers['senate'], True),
+                              **v['measured_senate']})))
         with open(self.path(name + '.conf'), 'w', encoding='utf-8') as f:
             f.write(HOST.format(name=name, worker=lines({'log_level': 'debug', **v['worker'], **(worker or {})}),
-                                redis=self.redis_path, queue=self.queue, host_queue=lines(host_queue),
-                                jobs=lines(v['jobs']), keys=lines(keys), dir=self.dir,
-                                house=lines({**host, 'address': sim.house, **v['house']}),
-                                senate=lines({**host, 'address': sim.senate, **v['senate']})))
+                                redis=self.redis_path, queue=self.queue, host_queue=lines(of_tier(host_queue, False)),
+                                jobs=lines(v['jobs']), dir=self.dir,
+                                house=lines(of_tier(chambers['house'], False)),
+                                senate=lines(of_tier(chambers['senate'], False))))
         return ['--config', self.path('measured.conf'), '--host-config', self.path(name + '.conf')]
 
     def write_secret(self, name, text):
@@ -331,10 +357,7 @@ class Stack:
 
     def busy(self):
         """Names of the places in which a job still lies or flies."""
-        places = [self.key(name) for name in ('in', 'later', 'close')]
-        found = [k for k in self.keys('wait:*') + self.keys('fly:*') + self.keys('held:*')]
-        return found + [k for k in places if self.redis('EXISTS', k) and self.redis(
-            'XLEN' if k.endswith(':in') else 'ZCARD', k)]
+        return self.redis('EVAL', BUSY, 1, self.key('meta'))
 
     def wait_idle(self, timeout=60):
         try:

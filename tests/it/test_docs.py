@@ -37,7 +37,8 @@ BAD_CONFIG = [
     ('host', '[house]', 'rate = 50/s'),
     ('host', '[house]', 'concurrency = 1000'),
     ('host', '[house]', 'address = tcp:10.0.0.1'),
-    ('host', '[queue]', 'password_file = secret'),
+    ('measured', '[queue]', 'password_file = secret'),
+    ('host', '[queue]', 'password_file = /etc/cwc-worker/house.key'),
     ('host', '[worker]', 'name = a b'),
     ('host', '[worker]', 'drain_timeout = 1 hour'),
 ]

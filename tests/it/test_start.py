@@ -41,16 +41,17 @@ class Start(Case):
         self.assertEqual(p.stdout, '')
 
     def edited(self, which, old, new):
-        """Arguments for a worker whose measured (0) or host (1) configuration differs in one place. old: a regular
-        expression for a whole line."""
+        """Arguments for a worker whose measured (0) or host (1) configuration, or the one (None) that has such a line,
+        differs in one place. old: a regular expression for a whole line."""
         args = self.stack.write_config('w1')
-        path = args[1 + 2 * which]
-        with open(path, encoding='utf-8') as f:
-            text, n = re.subn('(?m)^%s$' % old, lambda _: new, f.read(), count=1)
-        self.assertEqual(n, 1, old)
-        with open(path, 'w', encoding='utf-8') as f:
-            f.write(text)
-        return args
+        for path in args[1::2] if which is None else [args[1 + 2 * which]]:
+            with open(path, encoding='utf-8') as f:
+                text, n = re.subn('(?m)^%s$' % old, lambda _: new, f.read(), count=1)
+            if n == 1:
+                with open(path, 'w', encoding='utf-8') as f:
+                    f.write(text)
+                return args
+        self.fail('no line ' + old)
 
     def file(self, name, text, mode=0o600):
         path = self.stack.path(name)
@@ -106,15 +107,15 @@ class Start(Case):
             path = path if path.startswith('/') else self.stack.path(path)
             with self.subTest(path):
                 self.refused('house.api_key_file: .*(%s)' % pattern,
-                             *self.edited(1, 'api_key_file = .*', 'api_key_file = ' + path))
+                             *self.edited(None, 'api_key_file = .*', 'api_key_file = ' + path))
         self.refused('queue.password_file: .*does not exist',
-                     *self.edited(1, 'name = q', 'name = q\npassword_file = ' + self.stack.path('none')))
+                     *self.edited(0, r'\[queue\]', '[queue]\npassword_file = ' + self.stack.path('none')))
 
     def test_authorities(self):
         for path in (self.stack.path('none.pem'), self.file('bad.pem', 'not a certificate\n')):
             with self.subTest(path):
                 self.refused('^cwc-worker: house: the CA file',
-                             *self.edited(0, 'ca_file = .*', 'ca_file = ' + path))
+                             *self.edited(None, 'ca_file = .*', 'ca_file = ' + path))
 
     def test_key_ring(self):
         good = ['%s %s' % (profile, secret.hex()) for profile, secret in self.stack.ring_secret.items()]
@@ -127,7 +128,7 @@ class Start(Case):
                 path = self.stack.path('ring-' + name)
                 if text is not None:
                     self.file('ring-' + name, text + '\n', mode)
-                self.refused('keys.file: .*(%s)' % pattern, *self.edited(1, 'file = .*', 'file = ' + path))
+                self.refused('keys.file: .*(%s)' % pattern, *self.edited(None, 'file = .*', 'file = ' + path))
 
     def test_bridge_directory(self):
         os.mkdir(self.stack.path('shared'), 0o700)
@@ -136,7 +137,7 @@ class Start(Case):
         for path in (self.stack.path('shared'), self.file('a-file', ''), self.stack.path('none/bridge'),
                      self.stack.path('link')):
             with self.subTest(path):
-                self.refused('bridge', *self.edited(1, 'bridge_dir = .*', 'bridge_dir = ' + path))
+                self.refused('bridge', *self.edited(None, 'bridge_dir = .*', 'bridge_dir = ' + path))
 
 
 class Notify:

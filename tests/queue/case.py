@@ -68,9 +68,9 @@ class ProtocolCase(unittest.TestCase):
                          expires or self.now + 10 * DAY, self.now if now is None else now)
 
     def settle(self, i, verb, state='', outcome='', worker='w/1', due=0, cls='class', status=0, detail='', receipt='R', alt='A',
-               retryable=0, begun=0):
+               retryable=0, begun=0, generation=-1):
         return self.call('settle', worker, i['sid'], i['office'], i['token'], verb, state, outcome, cls, retryable, detail, status,
-                         due, self.now, begun, receipt, alt)
+                         due, self.now, begun, receipt, alt, generation)
 
     def reap(self, worker='w/2', house=0, senate=1, crashes=3, after=60 * SECOND, chunk=100):
         return self.call('reap', worker, self.now, after, crashes, house, senate, chunk)

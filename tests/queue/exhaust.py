@@ -307,9 +307,11 @@ def held_office(s):
 
 
 def beat(verb):
+    published = ('keys', 'k') if verb == 'join' else ()
+
     def scene(s, k):
-        if s.call(k, 'beat', s.w.name, 60 * SECOND, verb, s.sim.t, 1) is None:
-            s.step('beat', s.w.name, 60 * SECOND, verb, s.sim.t, 1)
+        if s.call(k, 'beat', s.w.name, 60 * SECOND, verb, s.sim.t, 1, *published) is None:
+            s.step('beat', s.w.name, 60 * SECOND, verb, s.sim.t, 1, *published)
         if verb == 'leave':
             s.w.__dict__.update(s.sim.worker_new('w0').__dict__)
     return scene

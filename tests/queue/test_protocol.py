@@ -43,6 +43,14 @@ class Beat(ProtocolCase):
         self.assertEqual(self.call('beat', 'a/1', SECOND, 'join', self.now, 2)[0], 'OK')
         self.assertEqual(self.r('HGET', '{q}:meta', 'version'), '2')
 
+    def test_join_publishes(self):
+        """Also when out of memory, and never for one who may not join."""
+        self.r('CONFIG', 'SET', 'maxmemory', 1)
+        self.assertEqual(self.call('beat', 'a/1', SECOND, 'join', self.now, 1, 'keys', 'k', 'worker', 'a/1')[0], 'OK')
+        self.assertEqual(self.call('beat', 'a/2', SECOND, 'join', self.now, 1, 'keys', 'other')[0], 'TAKEN')
+        self.assertEqual(self.join('a/1')[0], 'OK')
+        self.assertEqual(rq.stream(self.r, 'attestations'), [{'keys': 'k', 'worker': 'a/1'}])
+
 
 class Intake(ProtocolCase):
     def test_fresh(self):
@@ -89,6 +97,20 @@ class Intake(ProtocolCase):
         self.assertEqual(i['bytes'], 'job3')
         self.assertEqual(self.settle(i, 'refused'), ['OK', 'refused', '1'])
         self.assertEqual(self.keys(), ['in', 'refused'])
+
+    def test_candidates_of_a_job_that_ends(self):
+        """They are refused, and the same bytes may come again as a challenge."""
+        i = self.begun()
+        self.add(job='newer')
+        self.intake()
+        self.settle(i, 'end', 'rejected', 'rejected_by_chamber')
+        self.assertEqual(self.job()['candidates'], '')
+        self.assertEqual([(e['sid'], e['why'], e['office'], e['digest']) for e in rq.stream(self.r, 'refused')],
+                         [('s', 'closed', HOUSE, hashlib.sha1(b'newer').hexdigest())])
+        self.add(job='newer')
+        i = self.take()[0]
+        self.assertEqual((i['bytes'], i['previous']), ('newer', 'rejected'))
+        self.assertEqual(self.begin(i, 1)[0], 'GO')
 
     def test_closed_is_refused(self):
         self.ended('accepted', 'accepted', 'a')
@@ -305,6 +327,49 @@ class Take(ProtocolCase):
         self.assertIn('throttled', self.r('HGET', '{q}:holds', 'house'))
         self.admin('hold', 'house', self.now + SECOND, 'a person may')
         self.assertIn('a person may', self.r('HGET', '{q}:holds', 'house'))
+
+    def test_a_workers_hold_is_short(self):
+        self.call('admin', 'hold', 'w/1', 'house', self.now + 40 * DAY, 'throttled')
+        until = int(self.r('HGET', '{q}:holds', 'house').split(' ')[0])
+        self.assertEqual(until, self.now + 3600 * SECOND)
+
+    def test_a_wrong_clock_does_not_bury_a_job(self):
+        self.add()
+        i = self.take()[0]
+        self.begin(i)
+        self.settle(i, 'retry', outcome='not_sent', due=self.now + 3650 * DAY)
+        self.assertLessEqual(float(self.r('ZSCORE', '{q}:later', 's:' + HOUSE)), self.now + 31 * DAY)
+
+    def test_an_unsigned_not_before_does_not_hold_up_others(self):
+        self.add(job='forged', nbf=self.now + 29 * DAY)
+        self.intake()
+        self.assertEqual(self.r('HGET', '{q}:job:s:' + HOUSE, 'state'), 'later')
+        self.add(job='genuine')
+        i = self.take()[0]
+        self.assertEqual(i['bytes'], 'forged')
+        self.settle(i, 'refused', detail='job_signature')
+        self.assertEqual(self.take()[0]['bytes'], 'genuine')
+
+    def test_a_generation_counts_without_a_begin(self):
+        self.add()
+        i = self.take()[0]
+        self.settle(i, 'end', 'rejected', 'letter_invalid', generation=0)
+        self.add(job='the same generation signed again')
+        i = self.take()[0]
+        self.assertEqual((i['previous'], i['generation']), ('rejected', '0'))
+        self.assertEqual(self.begin(i, generation=0), ['OLDGEN'])
+
+    def test_a_cancelled_letter_stays_cancelled_when_its_doubt_is_resolved(self):
+        self.add(offices=SENATE)
+        i = self.take('senate')[0]
+        self.begin(i)
+        self.join('v/1')
+        self.r('ZADD', '{q}:workers', 1, 'w/1')
+        self.reap(worker='v/1')
+        self.assertEqual(self.admin('cancel', 's:' + SENATE)[0], 'OK')
+        self.settle(i, 'not_sent')
+        i = self.take('senate', worker='v/1')[0]
+        self.assertEqual(i['why'], 'cancelled')
 
     def test_holds(self):
         self.add('a', HOUSE)

@@ -58,7 +58,7 @@ static void an_open_fate_hides_every_refusal(void **state)
 		struct decision d = { 0 };
 		decide_end(&d, (enum outcome)o, 1);
 		assert_true(outcome_state(d.outcome) == OUTCOME_ACCEPTED || d.outcome == OUT_OUTCOME_UNKNOWN ||
-		            d.outcome == OUT_DROPPED);
+			    d.outcome == OUT_DROPPED);
 		decide_end(&d, (enum outcome)o, 0);
 		assert_int_equal(d.outcome, o);
 	}

@@ -2,6 +2,7 @@
 #include "worker/base/log.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -117,8 +118,15 @@ void log_line(enum log_event event, const struct log_value *v, size_t n, int64_t
 
 static void write_line(struct span line)
 {
+	struct pollfd ready = { .fd = target.fd, .events = POLLOUT };
 	ssize_t put;
 
+	/* The descriptor is shared with whoever gave it to us and need not be non-blocking: a reader that stands still
+	 * must not stop the worker. */
+	if (poll(&ready, 1, 0) != 1 || !(ready.revents & POLLOUT)) {
+		target.dropped++;
+		return;
+	}
 	do
 		put = write(target.fd, line.p, line.n);
 	while (put < 0 && errno == EINTR);

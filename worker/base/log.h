@@ -38,6 +38,7 @@ enum log_level { LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
 	X(LETTER_SENT, "letter_sent", DEBUG)             \
 	X(LETTER_ENDED, "letter_ended", INFO)            \
 	X(LETTER_LATER, "letter_later", INFO)            \
+	X(LETTER_ORPHANED, "letter_orphaned", ERROR)     \
 	X(LETTER_GIVEN_BACK, "letter_given_back", DEBUG) \
 	X(CHAMBER_HELD, "chamber_held", ERROR)           \
 	X(BRIDGE_DIAL, "bridge_dial", WARNING)
