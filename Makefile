@@ -56,7 +56,7 @@ SH_FILES := $(shell grep -lE '^\#!.*\b(ba)?sh' .ci/run ops/* ops/*/* queue/*.sh 
 LIBOBJ := $(LIB:%.c=$(B)/%.o) $(B)/queue/scripts_data.o
 
 .DEFAULT_GOAL := all
-.PHONY: all help deps run test unit it tools unit-programs fuzz-programs lint bench fuzz cov install clean man examples \
+.PHONY: all help deps run test unit it tools unit-programs fuzz-programs lint bench chaos fuzz cov install clean man examples \
         $(addprefix lint-,warnings tidy cppcheck analyzer shell format layering)
 
 all: $(B)/cwc-worker $(B)/cwcctl ## Build both programs (VARIANT=release|dev|asan|cov)
@@ -180,16 +180,23 @@ it: all tools ## Integration tests only
 
 FUZZ_SECONDS ?= 60
 fuzz: ## Fuzz every parser with libFuzzer (clang; FUZZ_SECONDS=60 each)
+	$(Q)ops/install-deps lint
 	$(Q)$(PYTHON) tests/fuzz/run.py --seconds $(FUZZ_SECONDS)
 
 cov: ## Line coverage of the pure modules (must be 95 %)
 	$(Q)$(MAKE) --no-print-directory VARIANT=cov all tools unit-programs
 	$(Q)$(PYTHON) tests/cov.py build/cov $(UNIT)
 
-bench: ## Letters per second and CPU per letter beside the machine's ceiling
+bench: ## Letters per second and CPU per letter beside the machine's ceiling (QUICK=1: 20 s)
 	$(Q)ops/install-deps test
 	$(Q)$(MAKE) --no-print-directory all tools
-	$(Q)CWC_BUILD=$(B) $(PYTHON) tests/bench/bench.py
+	$(Q)CWC_BUILD=$(B) $(PYTHON) tests/bench/bench.py $(if $(QUICK),--quick)
+
+ROUNDS ?= 20
+chaos: ## Kills, stalls, cuts and faults at random, then every letter is accounted for (ROUNDS=20)
+	$(Q)ops/install-deps test
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)CWC_BUILD=$(B) $(PYTHON) tests/chaos/chaos.py --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
 
 # --- lint -----------------------------------------------------------------------------------------
 

@@ -9,11 +9,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "worker/base/clock.h"
 #include "worker/base/dial.h"
 #include "worker/base/log.h"
 
 /* How often pairs with waiting bytes are looked at, see on_tick(). */
 #define TICK_MS 200
+/* A turn of the loop that takes longer: the process stood still, see stale(). */
+#define STALL_US 2000000
 
 struct pair;
 
@@ -42,6 +45,8 @@ struct bridge {
 	uv_loop_t *loop;
 	uv_pipe_t listener;
 	uv_timer_t tick;
+	uv_prepare_t turn;
+	int64_t turn_us; /* when this turn of the loop began to wait, clock_boot_us() */
 	unsigned handles;
 	struct addr address;
 	struct addr path;
@@ -142,6 +147,22 @@ static void on_written(uv_write_t *write, int status)
 		pump(from);
 }
 
+static void on_turn(uv_prepare_t *turn)
+{
+	struct bridge *b = turn->data;
+
+	b->turn_us = clock_boot_us();
+}
+
+/* libcurl writes within the loop, so what it wrote is read in the next turn. Bytes that are older lay here while the
+ * process was stopped: by now another worker may have sent the letter, and they must not leave any more. */
+static bool stale(const struct leg *from)
+{
+	const struct pair *p = from->pair;
+
+	return from == &p->near && clock_boot_us() - p->bridge->turn_us > STALL_US;
+}
+
 static void on_bytes(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
 	struct leg *from = stream->data;
@@ -154,6 +175,11 @@ static void on_bytes(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 	if (n < 0) {
 		uv_read_stop(stream);
 		leg_over(from);
+		return;
+	}
+	if (stale(from)) {
+		reset_far(from->pair);
+		pair_end(from->pair);
 		return;
 	}
 	rest = uv_buf_init(buf->base, (unsigned)n);
@@ -338,8 +364,11 @@ enum err bridge_new(uv_loop_t *loop, const struct bridge_options *o, struct brid
 	b->dial_timeout_ms = o->dial_timeout_ms;
 	BUG_ON(uv_pipe_init(loop, &b->listener, 0) != 0);
 	BUG_ON(uv_timer_init(loop, &b->tick) != 0);
-	b->listener.data = b->tick.data = b;
-	b->handles = 2;
+	BUG_ON(uv_prepare_init(loop, &b->turn) != 0);
+	b->listener.data = b->tick.data = b->turn.data = b;
+	b->handles = 3;
+	b->turn_us = clock_boot_us();
+	uv_prepare_start(&b->turn, on_turn);
 	if (uv_pipe_open(&b->listener, fd) != 0)
 		close(fd);
 	if (uv_listen((uv_stream_t *)&b->listener, (int)o->backlog, on_connection) != 0) {
@@ -360,6 +389,7 @@ void bridge_free(struct bridge *b)
 	unlink(b->path.host);
 	uv_close((uv_handle_t *)&b->listener, on_closed);
 	uv_close((uv_handle_t *)&b->tick, on_closed);
+	uv_close((uv_handle_t *)&b->turn, on_closed);
 }
 
 const char *bridge_path(const struct bridge *b)

@@ -94,16 +94,18 @@ static bool number_is(struct span text, uint64_t value)
 	return text_uint(text, UINT64_MAX, &n) == ERR_OK && n == value;
 }
 
-/* A generation that was never verified is -1 in the entry and 0 in the receipt. */
+/* A generation that was never verified is -1 in the entry and 0 in the receipt. A late answer is signed with the number
+ * of its own POST, and its entry counts those that began meanwhile. */
 static bool agrees(const struct receipts *r, const struct resp_reply *flat, const struct receipt *x)
 {
 	struct span generation = reply_field(flat, "generation"), status = reply_field(flat, "http_status");
+	uint64_t attempts;
+	bool counted = text_uint(reply_field(flat, "attempt"), UINT64_MAX, &attempts) == ERR_OK;
 	bool same_generation =
 		number_is(generation, x->generation) || (x->generation == 0 && span_eq_str(generation, "-1"));
 	return span_eq_str(x->queue, r->c->session->name) && span_eq(x->sid, reply_field(flat, "sid")) &&
 	       span_eq(x->office, reply_field(flat, "office")) && span_eq(x->outcome, reply_field(flat, "outcome")) &&
-	       number_is(reply_field(flat, "attempt"), x->attempt) && same_generation &&
-	       number_is(status, (uint64_t)x->http_status) &&
+	       counted && x->attempt <= attempts && same_generation && number_is(status, (uint64_t)x->http_status) &&
 	       (x->delivery_id.n == 0 || span_eq(x->delivery_id, reply_field(flat, "delivery_id")));
 }
 

@@ -72,6 +72,7 @@ http {{
 '''
 
 AGENT = '''ca_file = {dir}/cert.pem
+api_key_file = {dir}/api.key
 rate_ceiling = 100000/s
 burst = 100000
 agent = Prairie Civic Relay LLC
@@ -87,6 +88,7 @@ environment = sandbox
 signer = bench {signer}
 [keys]
 source = file
+file = {dir}/ring.keys
 [house]
 url = https://uat-cwc.house.gov/v2/message
 offices_url = https://uat-cwc.house.gov/v2/offices
@@ -95,8 +97,7 @@ url = https://soapbox.senate.gov/api/testing-messages/
 offices_url = https://soapbox.senate.gov/api/active_offices/
 ''' + AGENT
 
-CHAMBER = '''api_key_file = {dir}/api.key
-address = tcp:127.0.0.1:{port}
+CHAMBER = '''address = tcp:127.0.0.1:{port}
 concurrency = {half}
 office_concurrency = 256
 '''
@@ -105,8 +106,6 @@ HOST = '''[worker]
 name = bench
 [queue]
 address = unix:{dir}/redis.sock
-[keys]
-file = {dir}/ring.keys
 [http]
 bridge_dir = {dir}/bridge
 [house]

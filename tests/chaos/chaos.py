@@ -6,10 +6,10 @@ accounted for.
     chaos.py [--rounds N] [--seed S] [--minutes M] [--keep]
     chaos.py --seeds FILE
 
-A round has 2 to 4 real workers (of the build that CWC_BUILD names), a private Redis, both simulated chambers with random
-faults, 30 to 150 submissions, and a random schedule of kills, stops, restarts, cuts and people's acts. Then all faults
-end, everything settles, and the accounts are done (ledger.py). A round is made from its seed alone; --seed S runs S,
-S + 1, and so on. With --keep a round that fails leaves its directory under /tmp/cwc-chaos.
+A round has 2 to 4 real workers (of the build that CWC_BUILD names), a private Redis, both simulated chambers with
+random faults, 30 to 150 submissions, and a random schedule of kills, stops, restarts, cuts and people's acts. Then all
+faults end, everything settles, and the accounts are done (ledger.py). A round is planned from its seed alone; --seed S
+runs S, S + 1, and so on. With --keep a round that fails leaves its directory under /tmp/cwc-chaos.
 
 Exit status: 0 all passed, 1 a violation, 64 wrong arguments.
 """
@@ -76,7 +76,7 @@ def read_seeds(path):
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(prog='chaos.py', description='Random failures; then every letter is accounted for.')
+    parser = argparse.ArgumentParser(prog='chaos.py', description='Random failures; then the accounts of every letter.')
     parser.exit_on_error = False
     parser.add_argument('--rounds', type=int, help='how many (default 10, or as many as --minutes allow)')
     parser.add_argument('--seed', type=int, help='seed of the first round; each further one counts up')

@@ -122,9 +122,17 @@ class Ledger:
             if (same['state'], same['outcome']) != (r['state'], r['outcome']):
                 self.wrong(key, 'two results of rev %s: %s and %s' % (r['rev'], same['outcome'], r['outcome']))
         for r in by_rev.values():
-            self.holds(key, 'result of rev %s' % r['rev'], account.check_result, r)
+            self.holds(key, 'result of rev %s' % r['rev'], account.check_result, self.signed_as(r, results))
         highest = max(by_rev, key=int)
         self.holds(key, 'record', account.check_record, last, highest)
+
+    def signed_as(self, result, results):
+        """A late acceptance was signed with the number of its own POST; the entry counts those that began meanwhile."""
+        late = any(r['state'] == 'late' and int(r['rev']) == int(result['rev']) - 1 for r in results)
+        if not late or result['state'] == 'late':
+            return result
+        attempt = account.open_receipt(self.stack, result)['attempt']
+        return {**result, 'attempt': str(attempt)} if attempt < int(result['attempt']) else result
 
     def taken(self, key):
         return [r for r in self.posts.get((account.delivery_id(*key), key[1]), ()) if r['accepted']]
@@ -153,8 +161,8 @@ class Ledger:
         """A letter that cannot be sent ends as it must; a good one not for a reason that lies in the letter."""
         job, submission = self.jobs[key], genuine[0].submission
         outcome, office = job['outcome'], key[1]
-        allowed = {'accepted', 'accepted_earlier', 'accepted_on_record', 'rejected_by_chamber', 'attempts_exhausted', 'crashes', 'expired',
-                   'cancelled', 'outcome_unknown'}
+        allowed = {'accepted', 'accepted_earlier', 'accepted_on_record', 'rejected_by_chamber', 'attempts_exhausted',
+                   'crashes', 'expired', 'cancelled', 'outcome_unknown'}
         expect = submission['expect']
         expect = expect.get('offices', {}).get(office, expect)
         if expect['outcome'] not in ('accepted', 'office_unavailable'):
@@ -173,7 +181,7 @@ class Ledger:
         """Bytes that are not the job's own were refused, or were never looked at behind others."""
         job, why = self.jobs.get(key), self.refused.get(key, {}).get(e.digest)
         if job is not None and job['digest'] == e.digest:
-            if not e.genuine:
+            if not e.genuine and job['state'] != 'cancelled':  # whoever cancels does not ask for the bytes
                 self.wrong(key, 'stands on bytes that are not genuine')
             return
         if why is not None:
@@ -183,8 +191,8 @@ class Ledger:
             if e.genuine and job['state'] not in ('accepted', 'unknown') and self.newest(key) is e:
                 self.wrong(key, 'generation %d lies unread behind %s' % (e.generation, job['state']))
             return
-        if e.genuine and e.generation == 0 and job is not None and job['generation'] == '1':
-            return  # replaced by the newer one
+        if e.genuine and e.generation == 0 and job is not None and len(self.results.get(key, ())) > 1:
+            return  # it ended and was replaced by the newer one
         self.wrong(key, '%s bytes of generation %d are nowhere' % (e.kind, e.generation))
 
     def newest(self, key):

@@ -129,7 +129,7 @@ class Round:
         while self.heap:
             when = self.heap[0][0]
             if when > self.now():
-                time.sleep(min(POLL_S, when - self.now()))
+                time.sleep(max(0, min(POLL_S, when - self.now())))
                 self.poll()
                 continue
             _, _, act, args = heapq.heappop(self.heap)

@@ -179,7 +179,7 @@ class Stack:
                        'key_source': key_source, 'contexts': contexts, 'host_queue': host_queue or {},
                        'measured_queue': measured_queue or {}}
         self.redis_args, self.sim_args, self.password = list(redis), list(sim), password
-        self.redis_path = self.path('redis.sock')
+        self.redis_path = self.dialled = self.path('redis.sock')  # dialled: by workers
         self.workers = []
         self.app = appserver.AppServer(KID, queue)
         self.ring = {}
@@ -269,7 +269,7 @@ class Stack:
                               **v['measured_senate']})))
         with open(self.path(name + '.conf'), 'w', encoding='utf-8') as f:
             f.write(HOST.format(name=name, worker=lines({'log_level': 'debug', **v['worker'], **(worker or {})}),
-                                redis=self.redis_path, queue=self.queue, host_queue=lines(of_tier(host_queue, False)),
+                                redis=self.dialled, queue=self.queue, host_queue=lines(of_tier(host_queue, False)),
                                 jobs=lines(v['jobs']), dir=self.dir,
                                 house=lines(of_tier(chambers['house'], False)),
                                 senate=lines(of_tier(chambers['senate'], False))))

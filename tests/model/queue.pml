@@ -13,7 +13,7 @@
  * Every fault, act and retry is drawn from a budget, so each run ends, and what is true then is checked ("end").
  *
  * Switches (README.md explains each): SENATE or BOTH (else House), FORGED; the budgets below; what may happen besides:
- * TAKE_ARRIVES_LATE, SIGNER_GOES, STALL_IN_POST; what is checked besides: CHECK_LEFT, CHECK_CANCEL; the repairs REPAIR_*;
+ * TAKE_ARRIVES_LATE, TAKE_PAST_LEASE, SIGNER_GOES, STALL_IN_POST; what is checked besides: CHECK_LEFT, CHECK_CANCEL; the repairs REPAIR_*;
  * the broken variants BUG_*.
  */
 
@@ -345,7 +345,7 @@ inline take(w, o)
 	give(o, TOKEN(w), w);
 	s[w].office = o;
 	s[w].unknowns = (j[o].marks != 0);
-	s[w].grant = (lease[w] == live);
+	s[w].grant = 1;
 	s[w].held = 1;
 	prepare(w, o);
 	printf("worker %d: TAKE office %d, why %e -> %e %e\n", w, o, j[o].why, s[w].phase, s[w].what);
@@ -854,6 +854,11 @@ inline lost(w)
 #define GRANTED(w) (s[w].grant)
 #endif
 #define MEMBER(w) (!down[w] && !adopt[w] && lease[w] != gone)
+#if defined(TAKE_PAST_LEASE) && !defined(REPAIR_LEASE)
+#define TAKES(w) (MEMBER(w) && s[w].phase == idle)
+#else
+#define TAKES(w) (MEMBER(w) && s[w].phase == idle && lease[w] == live)
+#endif
 #define TAKEABLE(o) (j[o].state == wait || j[o].state == close)
 #define ANSWERED(w) (s[w].phase == says_accepted || s[w].phase == says_rejected || s[w].phase == says_throttled || \
 		     s[w].phase == says_conflict)
@@ -878,15 +883,15 @@ end:
 #endif
 		) -> reap(w, 1 - w)
 	}
-	:: d_step { MEMBER(w) && s[w].phase == idle && TAKEABLE(0) -> take(w, 0) }
-	:: d_step { MEMBER(w) && s[w].phase == idle && TAKEABLE(0) && faults < FAULTS ->
+	:: d_step { TAKES(w) && TAKEABLE(0) -> take(w, 0) }
+	:: d_step { TAKES(w) && TAKEABLE(0) && faults < FAULTS ->
 		take_lost(w, 0); adopt[w] = 1; faults++ }
 #ifdef TAKE_ARRIVES_LATE
-	:: d_step { MEMBER(w) && s[w].phase == idle && TAKEABLE(0) && faults < FAULTS -> take_lost(w, 0); faults++ }
+	:: d_step { TAKES(w) && TAKEABLE(0) && faults < FAULTS -> take_lost(w, 0); faults++ }
 #endif
 #ifdef BOTH
-	:: d_step { MEMBER(w) && s[w].phase == idle && TAKEABLE(1) -> take(w, 1) }
-	:: d_step { MEMBER(w) && s[w].phase == idle && TAKEABLE(1) && faults < FAULTS ->
+	:: d_step { TAKES(w) && TAKEABLE(1) -> take(w, 1) }
+	:: d_step { TAKES(w) && TAKEABLE(1) && faults < FAULTS ->
 		take_lost(w, 1); adopt[w] = 1; faults++ }
 #endif
 	/* Found invalid, or its office has gone, before anything is sent. */
@@ -1110,8 +1115,8 @@ init
 		lease[0] = live; lease[1] = live;
 		run worker(0); run worker(1); run chamber(); run timers(); run people()
 	}
+	timeout;
 	d_step {
-		timeout;
 		HOLDS(p_end, in_ == 0 && s[0].phase == idle && s[1].phase == idle);
 		ended(0);
 #ifdef BOTH
@@ -1120,5 +1125,9 @@ init
 #ifdef CHECK_LEFT
 		HOLDS(p_left, !litter[0] && !litter[1] && !litter[OLD])
 #endif
-	}
+	};
+	/* Here alone is progress: any cycle before is reported by the run that looks for cycles. */
+end:
+progress:
+	false
 }
