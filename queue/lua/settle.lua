@@ -134,6 +134,7 @@ local function late_not_taken(others)
 			return
 		end
 		line_join(office, sid, j.score, now)
+		call('ZADD', PREFIX .. 'exp', 'NX', j.expires_us, id) -- gone if it had expired when its end was decided
 		call('HSET', job_key(id), 'state', 'wait', 'why', '', 'attempt', attempt)
 		place_leave(id, 'close', j)
 		j.state = 'wait'
@@ -218,6 +219,11 @@ end
 
 local function defer()
 	refund()
+	if j.why == 'expired' and not j.late then
+		-- Not verified yet: the hint that it has expired is looked at again when the wait is over.
+		call('ZADD', PREFIX .. 'exp', num(clamp(due, now, now + LIFE) + SECOND), id)
+		j.why = ''
+	end
 	if answer.outcome == '' then
 		return back('later', due, reason(j, j.why), j.rev)
 	end

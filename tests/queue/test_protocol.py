@@ -371,6 +371,17 @@ class Take(ProtocolCase):
         i = self.take('senate', worker='v/1')[0]
         self.assertEqual(i['why'], 'cancelled')
 
+    def test_deferred_although_the_hint_says_expired(self):
+        self.add(exp=self.now + SECOND)
+        self.intake()
+        self.tick(2 * SECOND)
+        i = self.take()[0]
+        self.assertEqual(i['why'], 'expired')
+        self.assertEqual(self.settle(i, 'defer', due=self.now + 15 * SECOND)[:2], ['OK', 'later'])
+        self.assertEqual(self.take(), [])
+        self.tick(15 * SECOND)
+        self.assertEqual(self.take()[0]['why'], '')
+
     def test_holds(self):
         self.add('a', HOUSE)
         self.add('b', HOUSE2)
