@@ -88,7 +88,7 @@ MUTANTS = {
     'no first write': ([
         ("	call('HDEL', META, '-')\n", "")], 'protocol', ['test_out_of_memory_drains']),
     'the chamber cell is not charged': ([
-        ("			return cell_charge(LIMIT.chamber.key, chamber_at, LIMIT.chamber),", "			return '',")], 'check', {}),
+        ("			return cell_charge(LIMIT.chamber.key, chamber_at, LIMIT.chamber),", "			return '',")], 'protocol', ['test_gcra_window']),
     'the cap is off by one': ([("fly:' .. office) >= LIMIT.cap", "fly:' .. office) > LIMIT.cap")], 'check', {}),
     'the unknown mark is lost': ([
         ("		return done('OK', state, finish(state, answer, 'u:' .. token, j.begun_us))",
