@@ -2,6 +2,7 @@
 #include "queue/queue_reply.h"
 
 #include <limits.h>
+#include <string.h>
 
 #include "worker/base/text.h"
 
@@ -91,12 +92,24 @@ static void read_taken(const struct resp_reply *r, struct queue_taken *ret_job)
 	};
 }
 
+/* The letters that a sid and an office are made of: a name with others could not be said back to a script. */
+static bool name_readable(struct span s, size_t max)
+{
+	for (size_t i = 0; i < s.n; i++) {
+		uint8_t c = s.p[i], lower = c | 0x20;
+		if (!((lower >= 'a' && lower <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-'))
+			return false;
+	}
+	return s.n > 0 && s.n <= max;
+}
+
 /* Also an [ERR, text], and what does not fit: ADOPT gives back what is not known here. */
 static bool taken_readable(const struct resp_reply *r)
 {
-	return r->type == RESP_ARRAY && r->n == TAKEN_FIELDS && text_at(r, 0).n > 0 &&
-	       text_at(r, 0).n <= QUEUE_SID_MAX && text_at(r, 1).n == QUEUE_OFFICE_LEN && text_at(r, 2).n > 0 &&
-	       text_at(r, 2).n <= QUEUE_TOKEN_MAX;
+	return r->type == RESP_ARRAY && r->n == TAKEN_FIELDS && name_readable(text_at(r, 0), QUEUE_SID_MAX) &&
+	       name_readable(text_at(r, 1), QUEUE_OFFICE_LEN) && text_at(r, 1).n == QUEUE_OFFICE_LEN &&
+	       text_at(r, 2).n > 0 && text_at(r, 2).n <= QUEUE_TOKEN_MAX &&
+	       memchr(text_at(r, 2).p, 0, text_at(r, 2).n) == NULL;
 }
 
 static void read_take(const struct resp_reply *r, struct queue_take_answer *ret_answer)

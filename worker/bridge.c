@@ -13,9 +13,9 @@
 #include "worker/base/dial.h"
 #include "worker/base/log.h"
 
-/* How often pairs with waiting bytes are looked at, see on_tick(). */
+/* How often pairs with waiting bytes are looked at, see on_tick(). No turn of the loop waits longer. */
 #define TICK_MS 200
-/* A turn of the loop that takes longer: the process stood still, see stale(). */
+/* A turn that takes longer: the process stood still, see on_turn(). */
 #define STALL_US 2000000
 
 struct pair;
@@ -57,7 +57,6 @@ struct bridge {
 };
 
 static void pump(struct leg *from);
-static void on_tick(uv_timer_t *tick);
 
 static void on_leg_closed(uv_handle_t *handle)
 {
@@ -147,20 +146,39 @@ static void on_written(uv_write_t *write, int status)
 		pump(from);
 }
 
+static bool bytes_wait(struct leg *leg)
+{
+	struct pollfd fd = { .events = POLLIN };
+
+	if (leg->writing)
+		return true;
+	return uv_fileno((uv_handle_t *)&leg->pipe, &fd.fd) == 0 && poll(&fd, 1, 0) > 0;
+}
+
+static void drop(struct pair *p)
+{
+	reset_far(p);
+	pair_end(p);
+}
+
+static bool stood_still(const struct bridge *b)
+{
+	return clock_boot_us() - b->turn_us > STALL_US;
+}
+
+/* What libcurl wrote before the process was stopped, and lies here still, must not leave any more: by now another
+ * worker may have sent the letter. A pair that only waits for an answer stays: the answer counts, however late. */
 static void on_turn(uv_prepare_t *turn)
 {
 	struct bridge *b = turn->data;
+	struct pair *next;
 
+	for (struct pair *p = stood_still(b) ? b->pairs : NULL; p != NULL; p = next) {
+		next = p->next;
+		if (bytes_wait(&p->near))
+			drop(p);
+	}
 	b->turn_us = clock_boot_us();
-}
-
-/* libcurl writes within the loop, so what it wrote is read in the next turn. Bytes that are older lay here while the
- * process was stopped: by now another worker may have sent the letter, and they must not leave any more. */
-static bool stale(const struct leg *from)
-{
-	const struct pair *p = from->pair;
-
-	return from == &p->near && clock_boot_us() - p->bridge->turn_us > STALL_US;
 }
 
 static void on_bytes(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
@@ -177,9 +195,8 @@ static void on_bytes(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 		leg_over(from);
 		return;
 	}
-	if (stale(from)) {
-		reset_far(from->pair);
-		pair_end(from->pair);
+	if (from == &from->pair->near && stood_still(from->pair->bridge)) {
+		drop(from->pair);
 		return;
 	}
 	rest = uv_buf_init(buf->base, (unsigned)n);
@@ -198,10 +215,7 @@ static void on_bytes(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 	if (uv_write(&from->write, to, &rest, 1, on_written) != 0) {
 		from->writing = false;
 		pair_end(from->pair);
-		return;
 	}
-	if (from == &from->pair->near && !uv_is_active((uv_handle_t *)&from->pair->bridge->tick))
-		uv_timer_start(&from->pair->bridge->tick, on_tick, TICK_MS, TICK_MS);
 }
 
 static void pump(struct leg *from)
@@ -286,7 +300,6 @@ static void on_tick(uv_timer_t *tick)
 {
 	struct bridge *b = tick->data;
 	struct pair *next;
-	bool waiting = false;
 
 	for (struct pair *p = b->pairs; p != NULL; p = next) {
 		struct pollfd near = { .events = POLLRDHUP };
@@ -296,11 +309,7 @@ static void on_tick(uv_timer_t *tick)
 			continue;
 		if (poll(&near, 1, 0) > 0)
 			pair_end(p);
-		else
-			waiting = true;
 	}
-	if (!waiting)
-		uv_timer_stop(tick);
 }
 
 static enum err check_dir(const char *dir, const char **ret_rule)
@@ -369,6 +378,7 @@ enum err bridge_new(uv_loop_t *loop, const struct bridge_options *o, struct brid
 	b->handles = 3;
 	b->turn_us = clock_boot_us();
 	uv_prepare_start(&b->turn, on_turn);
+	uv_timer_start(&b->tick, on_tick, TICK_MS, TICK_MS);
 	if (uv_pipe_open(&b->listener, fd) != 0)
 		close(fd);
 	if (uv_listen((uv_stream_t *)&b->listener, (int)o->backlog, on_connection) != 0) {

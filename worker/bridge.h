@@ -11,6 +11,8 @@
  * - A pair has no time-out of its own beside that of the dial: it ends as soon as either side does, and
  *   libcurl bounds the life of its side. When libcurl gives up while bytes still wait to be sent, they
  *   are dropped and the far side is reset: what was given up must not arrive later.
+ * - When the process stood still (SIGSTOP, a suspended machine), bytes of libcurl that lie here are dropped in
+ *   the same way: they are older than the grant of their letter. Answers still come through.
  * - The program must ignore SIGPIPE.
  */
 #ifndef WORKER_BRIDGE_H

@@ -94,15 +94,14 @@ static bool number_is(struct span text, uint64_t value)
 	return text_uint(text, UINT64_MAX, &n) == ERR_OK && n == value;
 }
 
-/* A generation that was never verified is -1 in the entry and 0 in the receipt. A late answer is signed with the number
- * of its own POST, and its entry counts those that began meanwhile. */
+/* A worker that only ended the job, without a POST, signs generation 0 when it did not verify the bytes. A late answer
+ * is signed with the number of its own POST, and its entry counts those that began meanwhile. */
 static bool agrees(const struct receipts *r, const struct resp_reply *flat, const struct receipt *x)
 {
 	struct span generation = reply_field(flat, "generation"), status = reply_field(flat, "http_status");
 	uint64_t attempts;
 	bool counted = text_uint(reply_field(flat, "attempt"), UINT64_MAX, &attempts) == ERR_OK;
-	bool same_generation =
-		number_is(generation, x->generation) || (x->generation == 0 && span_eq_str(generation, "-1"));
+	bool same_generation = number_is(generation, x->generation) || (x->generation == 0 && x->begun_ms == 0);
 	return span_eq_str(x->queue, r->c->session->name) && span_eq(x->sid, reply_field(flat, "sid")) &&
 	       span_eq(x->office, reply_field(flat, "office")) && span_eq(x->outcome, reply_field(flat, "outcome")) &&
 	       counted && x->attempt <= attempts && same_generation && number_is(status, (uint64_t)x->http_status) &&

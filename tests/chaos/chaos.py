@@ -77,7 +77,6 @@ def read_seeds(path):
 
 def parse(argv):
     parser = argparse.ArgumentParser(prog='chaos.py', description='Random failures; then the accounts of every letter.')
-    parser.exit_on_error = False
     parser.add_argument('--rounds', type=int, help='how many (default 10, or as many as --minutes allow)')
     parser.add_argument('--seed', type=int, help='seed of the first round; each further one counts up')
     parser.add_argument('--minutes', type=float, help='begin no round after this time')
@@ -97,7 +96,10 @@ def seeds_of(options):
 
 def main(argv):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    options = parse(argv)
+    try:
+        options = parse(argv)
+    except SystemExit as e:
+        return 64 if e.code else 0
     end = time.monotonic() + 60 * options.minutes if options.minutes is not None else float('inf')
     if options.keep:
         os.makedirs(KEPT, mode=0o700, exist_ok=True)

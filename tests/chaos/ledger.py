@@ -122,17 +122,26 @@ class Ledger:
             if (same['state'], same['outcome']) != (r['state'], r['outcome']):
                 self.wrong(key, 'two results of rev %s: %s and %s' % (r['rev'], same['outcome'], r['outcome']))
         for r in by_rev.values():
-            self.holds(key, 'result of rev %s' % r['rev'], account.check_result, self.signed_as(r, results))
+            self.holds(key, 'result of rev %s' % r['rev'], self.check_result, r, results)
         highest = max(by_rev, key=int)
         self.holds(key, 'record', account.check_record, last, highest)
 
+    def check_result(self, test, stack, result, results):
+        account.check_result(test, stack, self.signed_as(result, results))
+
     def signed_as(self, result, results):
-        """A late acceptance was signed with the number of its own POST; the entry counts those that began meanwhile."""
-        late = any(r['state'] == 'late' and int(r['rev']) == int(result['rev']) - 1 for r in results)
-        if not late or result['state'] == 'late':
+        """The result in the words of its receipt, where the two may differ."""
+        if result['state'] == 'late':
             return result
-        attempt = account.open_receipt(self.stack, result)['attempt']
-        return {**result, 'attempt': str(attempt)} if attempt < int(result['attempt']) else result
+        signed, result = account.open_receipt(self.stack, result), dict(result)
+        if any(r['state'] == 'late' and int(r['rev']) == int(result['rev']) - 1 for r in results):
+            # Signed with the number of its own POST; the entry counts those that began meanwhile.
+            result['attempt'] = str(min(int(result['attempt']), signed['attempt']))
+        if 'begun_ms' not in signed and signed['generation'] == 0:
+            result['generation'] = '-1'  # not verified by the worker that only ended it
+        if result['begun_us'] == '0' and self.jobs[result['sid'], result['office']].get('history'):
+            result['delivery_id'] = ''  # fixed by an attempt that does not count, or by one of an earlier budget
+        return result
 
     def taken(self, key):
         return [r for r in self.posts.get((account.delivery_id(*key), key[1]), ()) if r['accepted']]
@@ -191,8 +200,8 @@ class Ledger:
             if e.genuine and job['state'] not in ('accepted', 'unknown') and self.newest(key) is e:
                 self.wrong(key, 'generation %d lies unread behind %s' % (e.generation, job['state']))
             return
-        if e.genuine and e.generation == 0 and job is not None and len(self.results.get(key, ())) > 1:
-            return  # it ended and was replaced by the newer one
+        if e.generation == 0 and job is not None and len(self.results.get(key, ())) > 1:
+            return  # it ended and was replaced by newer ones
         self.wrong(key, '%s bytes of generation %d are nowhere' % (e.kind, e.generation))
 
     def newest(self, key):

@@ -28,12 +28,14 @@ REDIS = {
 # claims an acceptance that was none: against a chamber that lies there is no defence.
 RULES = (
     {'action': 'tls_refuse'}, {'action': 'tls_refuse', 'reset': True}, {'action': 'tls_garbage'},
-    {'action': 'tls_stall'}, {'action': 'reset_before_read'}, {'action': 'reset_after_headers'}, {'action': 'reset_mid_body'},
+    {'action': 'tls_stall'}, {'action': 'reset_before_read'}, {'action': 'reset_after_headers'},
+    {'action': 'reset_mid_body'},
     {'action': 'reset_after_body'}, {'action': 'reset_after_body', 'record': False}, {'action': 'close_after_body'},
     {'action': 'close_after_body', 'record': False}, {'action': 'truncate_answer'}, {'action': 'partial_status'},
     {'action': 'accept_then_500'}, {'action': 'accept_then_500', 'status': 503}, {'action': 'stall'},
     {'action': 'stall', 'record': False}, {'action': 'stall', 'when': 'read'},
-    {'action': 'drop_connection_after_answer'}, {'action': 'trickle', 'bytes': 40, 'ms': 60}, {'action': 'delay', 'ms': 80}, {'action': 'delay', 'ms': 700},
+    {'action': 'drop_connection_after_answer'}, {'action': 'trickle', 'bytes': 40, 'ms': 60},
+    {'action': 'delay', 'ms': 80}, {'action': 'delay', 'ms': 700},
     {'action': 'delay', 'ms': 2500}, {'action': 'delay', 'ms': 400, 'when': 'read'},
     {'action': 'status', 'status': 429}, {'action': 'status', 'status': 429, 'retry_after': 1},
     {'action': 'status', 'status': 500}, {'action': 'status', 'status': 502}, {'action': 'status', 'status': 503},

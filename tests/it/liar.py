@@ -14,7 +14,7 @@ import hashlib
 import socket
 import threading
 
-import rq
+from stack import rq
 
 
 class Error(bytes):
@@ -26,7 +26,7 @@ class Status(bytes):
 
 
 def read(f):
-    """One reply or command. Raises ConnectionError at the end."""
+    """One reply or command."""
     line = f.readline()
     if not line.endswith(b'\r\n'):
         raise ConnectionError('closed')
@@ -35,8 +35,7 @@ def read(f):
         return (Status if kind == b'+' else Error)(rest)
     if kind == b':':
         return int(rest)
-    n = int(rest)
-    if n < 0:
+    if (n := int(rest)) < 0:
         return None
     return f.read(n + 2)[:-2] if kind == b'$' else [read(f) for _ in range(n)]
 
@@ -51,6 +50,11 @@ def write(x):
     if isinstance(x, (Status, Error)):
         return (b'+' if isinstance(x, Status) else b'-') + bytes(x) + b'\r\n'
     return b'$%d\r\n%s\r\n' % (len(x), x)
+
+
+def name_of(script):
+    """By the comment that each script begins with; TAKE holds ENQUEUE too."""
+    return next((n for n in sorted(rq.SCRIPTS, reverse=True) if b'\n-- %s' % n.upper().encode() in script), 'other')
 
 
 class Lie:
@@ -70,18 +74,16 @@ class Lie:
                 self.changed.notify_all()
             return reply
 
-    def wait(self, times=None, timeout=20):
-        times = times or self.times
+    def wait(self, timeout=20):
         with self.changed:
-            if not self.changed.wait_for(lambda: self.told >= times, timeout):
-                raise TimeoutError('%s: lied %d of %d times' % (self.name, self.told, times))
+            if not self.changed.wait_for(lambda: self.told >= self.times, timeout):
+                raise TimeoutError('%s: lied %d of %d times' % (self.name, self.told, self.times))
 
 
 class Liar:
     def __init__(self, upstream, path):
         self.upstream, self.path = upstream, path
-        self.scripts = {hashlib.sha1(rq.source(n).encode()).hexdigest().encode(): n for n in rq.SCRIPTS}
-        self.lies, self.calls, self.sockets = [], [], []
+        self.scripts, self.lies, self.calls, self.sockets = {}, [], [], []
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(path)
         self.listener.listen(16)
@@ -118,8 +120,7 @@ class Liar:
     def accept(self):
         while True:
             try:
-                client, _ = self.listener.accept()
-                server = socket.socket(socket.AF_UNIX)
+                client, server = self.listener.accept()[0], socket.socket(socket.AF_UNIX)
                 self.sockets += [client, server]
                 server.connect(self.upstream)
             except OSError:
@@ -140,24 +141,26 @@ class Liar:
 
     def reply(self, command, server, answers):
         name, argv = command[0].decode(), command[1:]
-        if name == 'EVALSHA':
+        if name == 'SCRIPT' and argv[0] == b'LOAD':
+            self.scripts[hashlib.sha1(argv[1]).hexdigest().encode()] = name_of(argv[1])
+        elif name == 'EVALSHA':
             name, argv = self.scripts[command[1]], command[4:]
         self.calls.append((name, argv))
         lies = [lie for lie in self.lies if lie.name == name]
-        for lie in lies:
-            told = None if lie.ask else lie.tell(argv)
+        for lie in [x for x in lies if not x.ask]:
+            told = lie.tell(argv)
             if told is not None:
                 return told
         server.sendall(write(command))
         reply = read(answers)
-        for lie in lies:
-            told = lie.tell(argv, reply) if lie.ask else None
+        for lie in [x for x in lies if x.ask]:
+            told = lie.tell(argv, reply)
             reply = reply if told is None else told
         return reply
 
 
 class SlowPath:
-    """A TCP address that leads to another once `delay_s` has passed. lift(): from now on without delay."""
+    """A TCP address that leads to another once `delay_s` has passed. lifted.set(): from now on at once."""
 
     def __init__(self, address, delay_s):
         host, port = address[len('tcp:'):].rsplit(':', 1)
@@ -166,13 +169,10 @@ class SlowPath:
         self.address = 'tcp:127.0.0.1:%d' % self.listener.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()
 
-    def lift(self):
-        self.lifted.set()
-
     def accept(self):
         while True:
             try:
-                client, _ = self.listener.accept()
+                client = self.listener.accept()[0]
             except OSError:
                 return
             self.opened += 1
@@ -180,15 +180,9 @@ class SlowPath:
 
     def lead(self, client):
         self.lifted.wait(self.delay_s)
-        try:
-            server = socket.create_connection(self.target)
-        except OSError:
-            client.close()
-            return
+        server = socket.create_connection(self.target)
         threading.Thread(target=self.pump, args=(client, server), daemon=True).start()
         self.pump(server, client)
-        client.close()
-        server.close()
 
     @staticmethod
     def pump(a, b):
@@ -197,9 +191,9 @@ class SlowPath:
                 b.sendall(data)
             b.shutdown(socket.SHUT_WR)
         except OSError:
-            pass
+            a.close()
 
     def close(self):
-        self.lift()
+        self.lifted.set()
         self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
