@@ -175,6 +175,24 @@ class Links(unittest.TestCase):
                     self.assertRegex(listed, r'(?m)^%s\s' % target, '%s names make %s' % (name, target))
 
 
+class Install(unittest.TestCase):
+    def test_install(self):
+        with tempfile.TemporaryDirectory() as d:
+            subprocess.run(['make', '-s', 'install', 'DESTDIR=' + d], cwd=ROOT, stdout=subprocess.DEVNULL, timeout=300,
+                           check=True)
+            for path in ('usr/sbin/cwc-worker', 'usr/bin/cwcctl', 'usr/share/man/man8/cwc-worker.8',
+                         'usr/share/man/man5/cwc-worker.conf.5', 'usr/share/man/man1/cwcctl.1',
+                         'usr/lib/systemd/system/cwc-worker.service', 'usr/share/doc/cwc-worker/PROTOCOL.md'):
+                self.assertTrue(os.path.getsize(os.path.join(d, path)), path)
+            out = subprocess.run([os.path.join(d, 'usr/bin/cwcctl'), 'version'], capture_output=True, text=True,
+                                 timeout=20, check=True).stdout
+            self.assertRegex(out, r'^cwcctl \d')
+            for page in ('man8/cwc-worker.8', 'man5/cwc-worker.conf.5', 'man1/cwcctl.1'):
+                p = subprocess.run(['man', '--warnings', '-l', os.path.join(d, 'usr/share/man', page)],
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=60, check=True)
+                self.assertEqual(p.stderr, '')
+
+
 class Commands(unittest.TestCase):
     """Every command in a console block runs, against a system that is up."""
 
