@@ -137,7 +137,10 @@ class Driver:
         self.n += 1
         key = 'r%d' % self.n
         self.process.stdin.write(json.dumps([what, key, *args]) + '\n')
-        self.process.stdin.flush()
+        try:
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it has ended already, as some orders make it do; its exit status tells
         return key
 
     def order(self, *args):
@@ -179,7 +182,10 @@ class Driver:
         if self.end:
             return self.end
         if not self.process.stdin.closed:
-            self.process.stdin.close()
+            try:
+                self.process.stdin.close()
+            except BrokenPipeError:
+                pass
         code = self.process.wait(timeout=PATIENCE)
         self.reader.join()
         while not self.lines.empty():

@@ -135,7 +135,8 @@ class Worker:
     def events(self, event=None):
         """The log as a list of dicts; lines that are not JSON are an error of the worker's."""
         with open(self.log_path, encoding='utf-8') as f:
-            found = [json.loads(line) for line in f if line.endswith('\n')]
+            # Read as a whole: a line that is just being written must not come in two pieces.
+            found = [json.loads(line) for line in f.read().split('\n')[:-1]]
         return [e for e in found if event in (None, e['event'])]
 
     def wait_event(self, event, timeout=20, n=1):
