@@ -56,7 +56,7 @@ SH_FILES := $(shell grep -lE '^\#!.*\b(ba)?sh' .ci/run ops/* ops/*/* queue/*.sh 
 LIBOBJ := $(LIB:%.c=$(B)/%.o) $(B)/queue/scripts_data.o
 
 .DEFAULT_GOAL := all
-.PHONY: all help deps run test unit it tools unit-programs fuzz-programs lint bench chaos fuzz cov install clean man examples \
+.PHONY: all help deps run test unit it tools unit-programs fuzz-programs lint bench chaos model fuzz cov install clean man examples \
         $(addprefix lint-,warnings tidy cppcheck analyzer shell format layering)
 
 all: $(B)/cwc-worker $(B)/cwcctl ## Build both programs (VARIANT=release|dev|asan|cov)
@@ -177,6 +177,10 @@ unit: unit-programs ## Unit tests only (VARIANT=asan for sanitizers)
 
 it: all tools ## Integration tests only
 	$(Q)CWC_BUILD=$(B) $(RUN_TESTS) $(it_tests)
+
+model: ## Check the Promela model of the queue protocol with spin
+	$(Q)ops/install-deps test
+	$(Q)tests/model/check.sh
 
 FUZZ_SECONDS ?= 60
 fuzz: ## Fuzz every parser with libFuzzer (clang; FUZZ_SECONDS=60 each)

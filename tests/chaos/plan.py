@@ -64,9 +64,13 @@ class Plan:
         self.submissions, self.sends, self.cancels = {}, [], []
         self.make_letters()
         self.events = sorted((self.make_event() for _ in range(rng.randint(4, 14))), key=lambda e: e[0])
-        # What a person does with the doubtful ones, when all is quiet. By state: acts with weights.
+        # Whether a person decides about the doubtful ones, when all is quiet.
         self.operator = rng.random() < 0.35
         self.operator_seed = rng.getrandbits(32)
+        # Short: a slow Redis then loses replies of commands that it carries out later.
+        self.settings['host_queue'] = {'timeout': rng.choice(('200ms', '500ms', '2s'))}
+        self.burst = rng.randint(1, 15)  # CLIENT KILLs in a row
+        self.freeze = rng.random() < 0.5  # a pause is a SIGSTOP of the server
 
     def make_settings(self):
         rng = self.rng

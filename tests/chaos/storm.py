@@ -274,6 +274,11 @@ class Round:
     # --- redis in trouble --------------------------------------------------------------------
 
     def do_client_kill(self):
+        for n in range(1, self.plan.burst):
+            self.at(self.now() + n * 0.02, self.cut_clients)
+        return self.cut_clients()
+
+    def cut_clients(self):
         return self.try_ask('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
 
     def do_script_flush(self):
@@ -310,7 +315,10 @@ class Round:
         self.note('redis is back')
 
     def do_pause(self, what, **how):
-        if not self.try_ask('CLIENT', 'PAUSE', int(how['for'] * 1000), what):
+        if self.plan.freeze and self.try_ask('PING'):
+            self.stack.redis_server.send_signal(signal.SIGSTOP)
+            self.at(self.now() + how['for'], self.stack.redis_server.send_signal, signal.SIGCONT)
+        elif not self.try_ask('CLIENT', 'PAUSE', int(how['for'] * 1000), what):
             return False
         self.paused_until = time.monotonic() + how['for'] + 0.02
         return True

@@ -12,9 +12,8 @@
  *
  * Every fault, act and retry is drawn from a budget, so each run ends, and what is true then is checked ("end").
  *
- * Switches (README.md explains each): SENATE or BOTH (else House), FORGED; the budgets below; what may happen besides:
- * TAKE_ARRIVES_LATE, TAKE_PAST_LEASE, SIGNER_GOES, STALL_IN_POST; what is checked besides: CHECK_LEFT, CHECK_CANCEL; the repairs REPAIR_*;
- * the broken variants BUG_*.
+ * Switches: SENATE or BOTH (else House), FORGED, the budgets below, STALL_IN_POST, TAKE_PAST_LEASE, ENDS and the broken
+ * variants BUG_*. README.md explains each.
  */
 
 #ifndef FAULTS
@@ -65,7 +64,7 @@ mtype = {
 	/* phases of a worker's slot */
 	idle, ready, go, sent, says_accepted, says_rejected, says_throttled, says_conflict, settling,
 	/* what a worker tells SETTLE, beside a terminal state */
-	v_retry, v_unknown, v_throttled, v_not_sent, v_release, v_live, v_refused, v_conflict,
+	v_retry, v_unknown, v_throttled, v_not_sent, v_release, v_defer, v_live, v_refused, v_conflict,
 	/* leases */
 	live, past, gone,
 	/* properties */
@@ -80,15 +79,16 @@ typedef Record {
 	byte holder; /* `worker` */
 	byte attempt;
 	byte n_crashes;
-	byte generation; /* verified; 0: none. DeliveryId and date are fixed with it */
+	byte generation; /* the highest verified; 0: none */
 	byte digest;
 	byte cand0;
 	byte cand1;
 	byte previous_digest;
 	byte marks; /* u:<token>, a bit a token */
 	byte at;    /* where the indexes list it */
+	bit id;     /* DeliveryId and date are fixed */
 	bit late_by;
-	bit asked   /* a cancel is kept here: only with REPAIR_CANCEL */
+	bit asked   /* `cancelled`: outlives another `why` */
 };
 
 typedef Slot {
@@ -98,6 +98,7 @@ typedef Slot {
 	bit unknowns; /* marks, as the last reply said */
 	bit last;     /* this attempt is the last of the budget */
 	bit grant;    /* less than two seconds since TAKE */
+	bit verified; /* the bytes were, and nothing was begun yet */
 	bit held      /* `held` and `fly` have its token */
 };
 
@@ -126,7 +127,7 @@ bit promised[OFFICES]; /* a cancel was answered: no POST begins any more */
 /* Scratch: not part of the state. */
 hidden mtype why_, where_, was_, word_;
 hidden byte others_, i_, o_, name_;
-hidden byte was_current_, was_marked_, changed_, sent_, bad_, past_, ok_;
+hidden byte badverb_, was_current_, was_marked_, changed_, sent_, bad_, past_, ok_;
 
 #define HOLDS(property, true_)                                  \
 	if                                                      \
@@ -234,6 +235,7 @@ inline forget(w)
 	s[w].unknowns = 0;
 	s[w].last = 0;
 	s[w].grant = 0;
+	s[w].verified = 0;
 	s[w].held = 0
 }
 
@@ -241,6 +243,7 @@ inline decide(w, verb)
 {
 	s[w].phase = settling;
 	s[w].what = verb;
+	s[w].unknowns = 0;
 	s[w].last = 0;
 	s[w].grant = 0
 }
@@ -248,10 +251,11 @@ inline decide(w, verb)
 /* decide_end(): only an acceptance, or a person's drop, ends a job while a fate is open. */
 inline decide_end(w, st)
 {
-	decide(w, st);
+	why_ = st;
 #ifndef BUG_END_IGNORES_MARKS
-	IF_(s[w].unknowns && st != accepted && st != dropped, s[w].what = unknown)
+	IF_(s[w].unknowns && why_ != accepted && why_ != dropped, why_ = unknown);
 #endif
+	decide(w, why_)
 }
 
 /* --- ENQUEUE: one entry, for all offices --------------------------------------------------------------------------- */
@@ -285,7 +289,8 @@ inline enqueue_office(o, digest_)
 			j[o].why = none;
 			j[o].attempt = 0;
 			j[o].n_crashes = 0;
-			promised[o] = 0; j[o].asked = 0
+			promised[o] = 0;
+			j[o].asked = 0
 		fi
 	fi
 }
@@ -315,11 +320,14 @@ inline give(o, token_, name)
 	place_leave(o, was_)
 }
 
-/* The verdict before BEGIN: challenge, close lane, signature, expiry. */
+/* The verdict before BEGIN: challenge, close lane, signature, expiry. What is only to be ended is not looked at. */
+#define ONLY_ENDED(o) (j[o].why != none && j[o].why != expired)
+
 inline prepare(w, o)
 {
 	bad_ = (j[o].digest == FORGERY || revoked);
 	past_ = (over && j[o].digest == 1);
+	s[w].verified = (!bad_ && (!ONLY_ENDED(o) || j[o].previous != none));
 	if
 	:: j[o].previous != none && (bad_ || j[o].digest <= j[o].generation) -> decide(w, v_refused)
 	:: else ->
@@ -383,27 +391,32 @@ inline generation_fits(o)
 inline begin(w, o)
 {
 	if
-	:: NOT_MINE(w, o) -> /* STALE */
-		name_ = w; forget(w);
+	:: NOT_MINE(w, o) -> /* STALE: `release` takes the token out of what is in flight */
+#ifdef BUG_STALE_FORGOTTEN
+		name_ = w;
+		forget(w);
+#else
+		decide(w, v_release);
+#endif
 		printf("worker %d: BEGIN -> STALE\n", w)
 	:: else ->
 		if
-		:: j[o].why == cancelled -> decide_end(w, cancelled)
+		:: j[o].why == cancelled || j[o].why == none && j[o].asked -> decide_end(w, cancelled)
 		:: j[o].why != cancelled && j[o].why != none -> decide(w, v_release)
 		:: else ->
 			generation_fits(o);
 			if
 			:: !ok_ -> decide(w, v_refused)
 			:: else ->
-#ifdef CHECK_CANCEL
 				HOLDS(p_cancel, !promised[o]);
-#endif
 				j[o].state = begun;
 				j[o].attempt++;
 				j[o].generation = j[o].digest;
+				j[o].id = 1;
 				j[o].previous = none;
 				j[o].previous_digest = 0;
 				s[w].unknowns = (j[o].marks != 0);
+				s[w].verified = 0;
 				s[w].last = (j[o].attempt >= ATTEMPTS);
 				s[w].phase = go
 			fi
@@ -475,7 +488,12 @@ inline finish(o, st)
 	j[o].previous_digest = 0;
 	j[o].cand0 = 0;
 	j[o].cand1 = 0;
-	promised[o] = 0; j[o].asked = 0;
+	/* Nobody reads these of a job that is over; it opens again with new ones. */
+	j[o].attempt = 0;
+	j[o].n_crashes = 0;
+	IF_(st == accepted, j[o].late_by = 0);
+	promised[o] = 0;
+	j[o].asked = 0;
 	changed_ = 1
 }
 
@@ -486,11 +504,7 @@ inline finish_late(o, st)
 	name_ = j[o].holder;
 	finish(o, st);
 	place_leave(o, was_);
-#ifdef REPAIR_LEFT
-	flight_leave(i_)
-#else
-	IF_(i_ == LOST, litter[name_] = 1)
-#endif
+	IF_(i_ == LOST, litter[name_] = 1) /* else its worker knows it, and settles */
 }
 
 /* A definite answer to a POST that had been given up. */
@@ -503,8 +517,7 @@ inline late_answer(w, o)
 		if
 		:: was_ == begun -> j[o].late_by = 1
 		:: was_ != begun && was_ != accepted ->
-			finish_late(o, accepted);
-			j[o].late_by = 1
+			finish_late(o, accepted)
 		:: else
 		fi
 #else
@@ -515,13 +528,16 @@ inline late_answer(w, o)
 		    (was_ == wait || was_ == later || was_ == close || was_ == taken || was_ == unknown),
 		    finish_late(o, rejected))
 	:: else ->
-		IF_(others_ == 0 && was_ == close && j[o].why == unknown && j[o].asked, j[o].why = cancelled);
 		IF_(others_ == 0 && was_ == close && j[o].why == unknown && !j[o].late_by,
-		    place_add(o, wait);
-		    j[o].state = wait;
-		    j[o].why = none;
 		    IF_(j[o].attempt > 0, j[o].attempt--);
-		    place_leave(o, close))
+		    if
+		    :: j[o].asked -> j[o].why = cancelled
+		    :: else ->
+			    place_add(o, wait);
+			    j[o].state = wait;
+			    j[o].why = none;
+			    place_leave(o, close)
+		    fi)
 	fi;
 	j[o].marks = j[o].marks & ~BIT(TOKEN(w));
 	changed_ = 1
@@ -596,6 +612,16 @@ inline conflict(o)
 	fi
 }
 
+/* The signer may be another worker's. */
+inline defer(o)
+{
+	where_ = later;
+	why_ = j[o].why;
+	IF_(why_ == expired && !j[o].late_by, why_ = none);
+	reason(o, 0);
+	way_back(o)
+}
+
 inline live_again(o)
 {
 	where_ = wait;
@@ -605,17 +631,14 @@ inline live_again(o)
 	way_back(o)
 }
 
-#define TO_BE_ENDED(o) (j[o].generation != 0 && j[o].previous == none && j[o].why != none && j[o].why != expired && \
-			j[o].cand0 == 0)
+/* Somebody decided meanwhile that it is to be ended. */
+#define TO_BE_ENDED(o) (j[o].id && j[o].previous == none && j[o].why != none && j[o].why != expired && j[o].cand0 == 0)
 
-inline refused(o)
+inline refused(w, o)
 {
 	printf("office %d: bytes %d refused\n", o, j[o].digest);
-#ifndef REPAIR_REFUSED
-	HOLDS(p_verbs, !TO_BE_ENDED(o));
-#endif
 	if
-	:: TO_BE_ENDED(o) -> back_unsent(o) /* flagged meanwhile */
+	:: TO_BE_ENDED(o) -> badverb_ = 1
 	:: j[o].cand0 != 0 ->
 		where_ = wait;
 		why_ = j[o].why;
@@ -633,9 +656,10 @@ inline refused(o)
 		j[o].why = none;
 		j[o].token = NOBODY;
 		j[o].holder = 0;
-		promised[o] = 0; j[o].asked = 0;
+		promised[o] = 0;
+		j[o].asked = 0;
 		changed_ = 1
-	:: j[o].cand0 == 0 && j[o].previous == none && j[o].generation != 0 && !TO_BE_ENDED(o) ->
+	:: j[o].cand0 == 0 && j[o].previous == none && j[o].id && !TO_BE_ENDED(o) ->
 		where_ = close;
 		why_ = dropped;
 		IF_(j[o].marks != 0, why_ = unknown);
@@ -648,7 +672,9 @@ inline refused(o)
 		j[o].holder = 0;
 		j[o].attempt = 0;
 		j[o].n_crashes = 0;
-		promised[o] = 0; j[o].asked = 0;
+		j[o].generation = 0;
+		promised[o] = 0;
+		j[o].asked = 0;
 		changed_ = 1
 	fi
 }
@@ -670,7 +696,7 @@ inline current(w, o)
 	sent_ = (j[o].state == begun);
 	HOLDS(p_verbs, sent_ || s[w].what != v_retry && s[w].what != v_throttled && s[w].what != v_unknown &&
 				s[w].what != v_conflict);
-	HOLDS(p_verbs, !sent_ || s[w].what != v_live && s[w].what != v_refused);
+	HOLDS(p_verbs, !sent_ || s[w].what != v_live && s[w].what != v_refused && s[w].what != v_defer);
 	if
 #ifndef BUG_LATE_HIDDEN
 	:: sent_ && j[o].late_by && s[w].what != v_conflict && s[w].what != accepted -> late_wins(w, o)
@@ -683,13 +709,15 @@ inline current(w, o)
 		:: s[w].what == v_throttled -> settle_later(w, o, 0)
 		:: s[w].what == v_unknown -> settle_unknown(w, o)
 		:: s[w].what == v_not_sent || s[w].what == v_release -> back_unsent(o)
+		:: s[w].what == v_defer -> defer(o)
 		:: s[w].what == v_live -> live_again(o)
-		:: s[w].what == v_refused -> refused(o)
+		:: s[w].what == v_refused -> refused(w, o)
 		:: s[w].what == v_conflict -> conflict(o)
 		:: else ->
 			HOLDS(p_verbs, s[w].what != accepted || sent_ || j[o].late_by);
 			HOLDS(p_verbs, !(j[o].late_by && !sent_ && s[w].what != accepted));
 			IF_(s[w].what == unknown && sent_, mark(o, TOKEN(w)));
+			IF_(s[w].verified && j[o].digest > j[o].generation, j[o].generation = j[o].digest);
 			finish(o, s[w].what)
 		fi
 	fi
@@ -707,6 +735,7 @@ inline settle(w, o)
 	was_current_ = (j[o].token == TOKEN(w));
 	was_marked_ = ((j[o].marks & BIT(TOKEN(w))) != 0);
 	changed_ = 0;
+	badverb_ = 0;
 	printf("worker %d: SETTLE %e, record %e\n", w, s[w].what, j[o].state);
 	if
 	:: j[o].state == none -> skip
@@ -716,7 +745,7 @@ inline settle(w, o)
 		:: else -> not_current(w, o)
 		fi
 	fi;
-	s[w].held = 0;
+	IF_(!badverb_, s[w].held = 0);
 	HOLDS(p_stale, was_current_ || was_marked_ || !changed_);
 	printf("office %d: %e, why %e\n", o, j[o].state, j[o].why);
 	check(o)
@@ -854,7 +883,7 @@ inline lost(w)
 #define GRANTED(w) (s[w].grant)
 #endif
 #define MEMBER(w) (!down[w] && !adopt[w] && lease[w] != gone)
-#if defined(TAKE_PAST_LEASE) && !defined(REPAIR_LEASE)
+#ifdef TAKE_PAST_LEASE
 #define TAKES(w) (MEMBER(w) && s[w].phase == idle)
 #else
 #define TAKES(w) (MEMBER(w) && s[w].phase == idle && lease[w] == live)
@@ -869,7 +898,8 @@ end:
 	do
 	:: d_step { !down[w] && !adopt[w] && lease[w] != live -> lease[w] = live; printf("worker %d: BEAT or JOIN\n", w) }
 	:: d_step { !down[w] && adopt[w] -> join_adopt(w) }
-#ifdef REPAIR_ADOPT
+#if !defined(BUG_NO_ADOPT) && !defined(BUG_STALE_FORGOTTEN)
+	/* ADOPT also runs once a lease by itself. */
 	:: d_step { MEMBER(w) && lease[w] == live && (ADOPTABLE(0, w) || litter[w]
 #ifdef BOTH
 			|| ADOPTABLE(1, w)
@@ -886,7 +916,8 @@ end:
 	:: d_step { TAKES(w) && TAKEABLE(0) -> take(w, 0) }
 	:: d_step { TAKES(w) && TAKEABLE(0) && faults < FAULTS ->
 		take_lost(w, 0); adopt[w] = 1; faults++ }
-#ifdef TAKE_ARRIVES_LATE
+	/* A TAKE of a connection that was given up is carried out after the next one's ADOPT. */
+#ifndef BUG_STALE_FORGOTTEN
 	:: d_step { TAKES(w) && TAKEABLE(0) && faults < FAULTS -> take_lost(w, 0); faults++ }
 #endif
 #ifdef BOTH
@@ -903,9 +934,16 @@ end:
 	:: d_step { s[w].phase == go && GRANTED(w) -> not_sent(w) }
 	:: d_step { s[w].phase == go && (!s[w].grant || retries < RETRIES) ->
 		IF_(s[w].grant, retries++); decide(w, v_not_sent); printf("worker %d: GO came too late\n", w) }
+	:: d_step { s[w].phase == go && (!s[w].grant || retries < RETRIES) ->
+		IF_(s[w].grant, retries++); decide(w, v_throttled); printf("worker %d: connected too late\n", w) }
 	:: d_step { s[w].phase == sent || ANSWERED(w) -> o_ = s[w].office; no_answer(w, o_) }
 	:: d_step { ANSWERED(w) -> answer(w) }
-	:: d_step { s[w].phase == settling && !down[w] -> o_ = s[w].office; settle(w, o_); name_ = w; forget(w) }
+	:: d_step { s[w].phase == settling && !down[w] ->
+		o_ = s[w].office; settle(w, o_); name_ = w; forget(w);
+		/* The slot of what does not fit the record is given up, and ADOPT puts it right. */
+		IF_(badverb_, adopt[w] = 1; printf("worker %d: BADVERB\n", w)) }
+	:: d_step { s[w].phase == settling && s[w].what == v_refused && revoked && retries < RETRIES ->
+		retries++; s[w].what = v_defer }
 	:: d_step { s[w].phase == settling && !down[w] && faults < FAULTS ->
 		o_ = s[w].office; settle(w, o_); adopt[w] = 1; faults++; printf("worker %d: reply lost\n", w) }
 	:: d_step { !down[w] && faults < FAULTS && (lease[w] != gone || s[w].phase != idle) -> crash(w, 0) }
@@ -1001,24 +1039,19 @@ end:
 
 /* --- producer and people ------------------------------------------------------------------------------------------- */
 
-#ifdef REPAIR_CANCEL
-#define CANCEL_COUNTS(o) (j[o].why == none || j[o].why == expired)
-#else
-#define CANCEL_COUNTS(o) (j[o].why == none)
-#endif
-
 /* cancel_one() */
 inline cancel(o)
 {
 	why_ = cancelled;
 	reason(o, 0);
 	promised[o] = 1;
-#ifdef REPAIR_CANCEL
+#ifndef BUG_CANCEL_FORGOTTEN
 	j[o].asked = 1;
 #endif
 	printf("cancel office %d in %e, why %e\n", o, j[o].state, j[o].why);
 	if
-	:: j[o].state == begun || j[o].state == taken || j[o].state == close -> IF_(CANCEL_COUNTS(o), j[o].why = why_)
+	:: j[o].state == begun || j[o].state == taken || j[o].state == close ->
+		IF_(j[o].why == none, j[o].why = why_)
 	:: else ->
 		was_ = j[o].state;
 		place_add(o, close);
@@ -1035,6 +1068,7 @@ inline reopen(o)
 	place_add(o, wait);
 	j[o].state = wait;
 	j[o].why = none;
+	j[o].asked = 0;
 	j[o].attempt = 0;
 	j[o].n_crashes = 0;
 	place_leave(o, was_);
@@ -1077,9 +1111,7 @@ end:
 #ifdef FORGED
 	:: ACT(!made3, made3 = 1; in_ = in_ | 8; printf("XADD forged bytes\n"))
 #endif
-#ifdef SIGNER_GOES
 	:: ACT(!revoked, revoked = 1; printf("the signer of the genuine bytes has gone\n"))
-#endif
 	:: ACT(!over, over = 1; printf("generation 1 has expired\n"))
 	:: ACT(OPEN(j[0].state), cancel(0))
 	:: ACT(j[0].state == unknown, resend(0))
@@ -1118,13 +1150,20 @@ init
 	timeout;
 	d_step {
 		HOLDS(p_end, in_ == 0 && s[0].phase == idle && s[1].phase == idle);
+#ifdef ENDS
+		/* The search says which states a run can end in, each once. */
+		c_code {
+			static char told[256];
+			if (!told[now.j[0].state])
+				printf("reached %d\n", now.j[0].state);
+			told[now.j[0].state] = 1;
+		};
+#endif
 		ended(0);
 #ifdef BOTH
 		ended(1);
 #endif
-#ifdef CHECK_LEFT
 		HOLDS(p_left, !litter[0] && !litter[1] && !litter[OLD])
-#endif
 	};
 	/* Here alone is progress: any cycle before is reported by the run that looks for cycles. */
 end:
