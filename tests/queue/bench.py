@@ -73,11 +73,11 @@ def letters(b):
     got = []
     measure('TAKE 1', 500, lambda: got.extend(b.take(1)[2:]))
     measure('TAKE 16', 150, lambda: got.extend(b.take(16)[2:]))
-    todo = list(got)
+    waiting = list(got)
     begun = []
 
     def begin():
-        begun.append(todo.pop())
+        begun.append(waiting.pop())
         b.begin(begun[-1])
 
     measure('BEGIN', 2000, begin)
