@@ -50,6 +50,8 @@ ON_CONNECT = ('tls_refuse', 'tls_garbage', 'tls_stall')
 # event: weight
 EVENTS = {'kill': 7, 'stop': 3, 'drain': 3, 'client_kill': 3, 'script_flush': 2, 'redis': 3, 'pause': 2, 'full': 2,
           'hold': 2, 'cut': 2, 'rules': 2, 'maintenance': 1, 'certificate': 1, 'close_idle': 1}
+# A second helping for half of the rounds: what loses replies.
+QUEUE_EVENTS = {'pause': 3, 'client_kill': 3, 'redis': 2, 'script_flush': 1, 'kill': 2, 'full': 1}
 
 
 class Plan:
@@ -63,7 +65,8 @@ class Plan:
         self.rules = self.make_rules()
         self.submissions, self.sends, self.cancels = {}, [], []
         self.make_letters()
-        self.events = sorted((self.make_event() for _ in range(rng.randint(4, 14))), key=lambda e: e[0])
+        self.events = [self.make_event(EVENTS) for _ in range(rng.randint(4, 14))]
+        self.events.sort(key=lambda e: e[0])
         # Whether a person decides about the doubtful ones, when all is quiet.
         self.operator = rng.random() < 0.35
         self.operator_seed = rng.getrandbits(32)
@@ -71,6 +74,8 @@ class Plan:
         self.settings['host_queue'] = {'timeout': rng.choice(('200ms', '500ms', '2s'))}
         self.burst = rng.randint(1, 15)  # CLIENT KILLs in a row
         self.freeze = rng.random() < 0.5  # a pause is a SIGSTOP of the server
+        self.events += [self.make_event(QUEUE_EVENTS) for _ in range(rng.choice((0, 0, 3, 6, 12)))]
+        self.events.sort(key=lambda e: e[0])
 
     def make_settings(self):
         rng = self.rng
@@ -141,10 +146,10 @@ class Plan:
 
     # --- events ------------------------------------------------------------------------------
 
-    def make_event(self):
+    def make_event(self, events):
         """(time, name, arguments)"""
         rng = self.rng
-        name = rng.choices(list(EVENTS), list(EVENTS.values()))[0]
+        name = rng.choices(list(events), list(events.values()))[0]
         make = getattr(self, 'event_' + name, dict)
         return round(rng.uniform(0.15, self.duration), 3), name, make()
 
