@@ -328,7 +328,7 @@ static void load_file(struct load *l, const char *path, enum config_tier tier)
 	buf_clear(&text);
 }
 
-enum err config_load(const char *measured, const char *host, struct config *ret_config,
+enum err config_load(const char *measured, const char *host, config_windows_good *windows, struct config *ret_config,
 		     struct config_problems *ret_problems)
 {
 	struct load *l = xcalloc(1, sizeof(*l));
@@ -341,7 +341,7 @@ enum err config_load(const char *measured, const char *host, struct config *ret_
 	if (host)
 		load_file(l, host, CONFIG_HOST);
 	if (!l->unreadable) {
-		struct config_check check = { &l->c, measured, l->origin, ret_problems };
+		struct config_check check = { &l->c, measured, l->origin, windows, ret_problems };
 
 		config_check_rules(&check);
 	}

@@ -61,6 +61,8 @@ struct config_chamber {
 	unsigned offices_max_age_ms;    /* host, 1h, 1s..24h */
 	enum config_offices_policy offices_policy; /* measured: send | hold, when no list can be had */
 	enum config_unknown_policy unknown_policy; /* measured: hold (House default) | resend (Senate default) */
+	char maintenance[256];    /* measured: times of the week when nothing is sent; the form is cwc/windows.h's */
+	unsigned breaker_open_ms; /* measured, 30s, 100ms..15min, 0: no breakers; how long one stays open at first */
 };
 
 /* An app server that may sign jobs. */
@@ -76,7 +78,7 @@ struct config {
 	unsigned drain_timeout_ms;         /* host, 75s, 0..10min */
 	enum config_log_level log_level;   /* host, info */
 	enum config_log_format log_format; /* host, json */
-	unsigned skew_max_ms;              /* measured, 5s: against the clock of Redis; above it not ready */
+	unsigned skew_max_ms;              /* measured, 3s: against the clock of Redis; above it not ready */
 
 	/* [queue] */
 	struct addr queue_address;                 /* host, unix:/run/redis/redis.sock is the default */
@@ -90,8 +92,12 @@ struct config {
 	char queue_user[64];                       /* host */
 	char queue_password_file[CONFIG_PATH_MAX]; /* measured */
 	unsigned queue_timeout_ms;                 /* host, 2s: an answer that takes longer ends the connection */
-	unsigned lease_ms;   /* measured, 12s, 3s..60s: heartbeat lease; the beat is a third of it */
-	bool allow_eviction; /* measured, false: start although maxmemory-policy is not noeviction */
+	unsigned
+		lease_ms; /* measured, 10s, 3s..60s: heartbeat lease, more than 3 skew_max; the beat is a third of it */
+	unsigned replicas; /* measured, 0..5, 0: how many replicas must have a BEGIN before a letter of a chamber leaves
+			    * that does not know a DeliveryId again (unknown_policy hold) */
+	unsigned replica_timeout_ms; /* host, 200ms, 10ms..2s: how long to wait for them */
+	bool allow_eviction;         /* measured, false: start although maxmemory-policy is not noeviction */
 
 	/* [jobs] */
 	size_t n_signers; /* measured: `signer = KID HEX64`, may be repeated */
@@ -102,6 +108,13 @@ struct config {
 	unsigned backoff_cap_ms;  /* host, 1h, 1ms..24h */
 	unsigned age_max_s;       /* host, 3d, 1s..30d: age budget of retries */
 	unsigned key_wait_s;      /* host, 5min, 0..24h: how long a job waits for its envelope's key */
+
+	/* [alarms]: host. A log event when the number is reached, and at each doubling; 0: never. */
+	unsigned alarm_dead;    /* 1000 */
+	unsigned alarm_unknown; /* 100 */
+	unsigned alarm_stuck;   /* 1 */
+	unsigned alarm_results; /* 100000: entries that nobody collects */
+	unsigned alarm_memory;  /* 80: per cent of maxmemory, 0..100 */
 
 	/* [keys] */
 	enum config_key_source key_source; /* `source`, measured: boot | file */
@@ -134,10 +147,13 @@ struct config_problems {
 	size_t n;
 };
 
+/* Whether a text of times of the week is one: cwc_windows_good(), which config/ stands too low to call by itself. */
+typedef bool config_windows_good(struct span text);
+
 /* Reads the measured file and, if not NULL, the host file; reports all problems at once (the first
  * CONFIG_PROBLEMS_MAX). *ret_problems is written always. ERR_CONFIG when there is one. */
-ERR_MUST_CHECK enum err config_load(const char *measured, const char *host, struct config *ret_config,
-				    struct config_problems *ret_problems);
+ERR_MUST_CHECK enum err config_load(const char *measured, const char *host, config_windows_good *windows,
+				    struct config *ret_config, struct config_problems *ret_problems);
 /* "FILE:LINE: KEY: RULE" */
 void config_problem_text(const struct config_problem *p, struct buf *out);
 

@@ -155,13 +155,14 @@ void config_number(const struct config_key *k, double v, char out[CONFIG_NUMBER_
 
 static enum err check_range(const struct config_key *k, double v, char *rule)
 {
-	char min[CONFIG_NUMBER_SIZE], max[CONFIG_NUMBER_SIZE];
+	char zero[CONFIG_NUMBER_SIZE], min[CONFIG_NUMBER_SIZE], max[CONFIG_NUMBER_SIZE];
 
 	if ((v >= k->min && v <= k->max) || (k->zero && v == 0))
 		return ERR_OK;
+	config_number(k, 0, zero);
 	config_number(k, k->min, min);
 	config_number(k, k->max, max);
-	return broken(rule, "must be %sbetween %s and %s", k->zero ? "0/s or " : "", min, max);
+	return broken(rule, "must be %s%sbetween %s and %s", k->zero ? zero : "", k->zero ? " or " : "", min, max);
 }
 
 static enum err not_with_unit(const struct config_key *k, char *rule)
@@ -424,6 +425,14 @@ static enum err parse_context(const struct config_key *k, struct span in, void *
 	return store_text(k, in, field, rule);
 }
 
+/* Characters only: what they say is judged by config_check_rules(). */
+static enum err parse_windows(const struct config_key *k, struct span in, void *field, char *rule)
+{
+	if (!is_made_of(in, 1, k->size - 1, " ,:-"))
+		return not_of_form(k, rule);
+	return store_text(k, in, field, rule);
+}
+
 enum err config_parse(const struct config_key *k, struct span value, void *field, char rule[CONFIG_RULE_SIZE])
 {
 	static enum err (*const parse[CONFIG_TYPE_COUNT])(const struct config_key *, struct span, void *, char *) = {
@@ -436,6 +445,7 @@ enum err config_parse(const struct config_key *k, struct span value, void *field
 		[CONFIG_TYPE_URL] = parse_url,         [CONFIG_TYPE_HOST] = parse_host,
 		[CONFIG_TYPE_EMAIL] = parse_email,     [CONFIG_TYPE_PHONE] = parse_phone,
 		[CONFIG_TYPE_SIGNER] = parse_signer,   [CONFIG_TYPE_CONTEXT] = parse_context,
+		[CONFIG_TYPE_WINDOWS] = parse_windows,
 	};
 
 	if (value.n == 0)

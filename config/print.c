@@ -43,7 +43,12 @@ static void add_form(const struct config_key *k, struct buf *out)
 		buf_add_uint(out, (uint64_t)k->max);
 		buf_add_str(out, " characters");
 	} else if (k->max > 0) {
-		buf_add_str(out, k->zero ? ", 0/s or " : ", ");
+		buf_add_str(out, ", ");
+		if (k->zero) {
+			config_number(k, 0, number);
+			buf_add_str(out, number);
+			buf_add_str(out, " or ");
+		}
 		config_number(k, k->min, number);
 		buf_add_str(out, number);
 		buf_add_str(out, " to ");

@@ -111,6 +111,17 @@ static void check_needed(const struct config_check *k, size_t i)
 			refuse(k, sections[i], needed[n].name, "is needed while the chamber is enabled");
 }
 
+/* Also of a chamber that is not enabled: a measured file is written to last. */
+static void check_maintenance(const struct config_check *k, size_t i)
+{
+	char rule[CONFIG_RULE_SIZE];
+
+	if (!k->windows || k->windows(span_str(k->c->chamber[i].maintenance)))
+		return;
+	(void)snprintf(rule, sizeof(rule), "must be %s", config_type_form(CONFIG_TYPE_WINDOWS));
+	refuse(k, sections[i], "maintenance", rule);
+}
+
 static void check_chamber(const struct config_check *k, size_t i)
 {
 	const struct config_chamber *ch = &k->c->chamber[i];
@@ -139,6 +150,10 @@ static void check_queue(const struct config_check *k)
 		if (!c->queue_tls_host[0] && c->queue_address.kind != ADDR_TCP)
 			refuse(k, "queue", "tls_host", "is needed: the address has no host name");
 	}
+	/* A lease is written by one clock and judged by another, each off by skew_max at most, and is renewed at a
+	 * third of it: what is left must be more than what the clocks can take. */
+	if (c->lease_ms <= 3 * c->skew_max_ms && !has_problem(k->problems, "worker", "skew_max"))
+		refuse(k, "queue", "lease", "must be longer than three times worker.skew_max");
 	if (c->queue_user[0] && !c->queue_password_file[0])
 		refuse(k, "queue", "password_file", "is needed with user");
 	if (c->queue_cert_file[0] && !c->queue_key_file[0])
@@ -170,6 +185,7 @@ void config_check_rules(const struct config_check *k)
 	if (k->c->key_source == CONFIG_KEYS_FILE && !k->c->key_file[0])
 		refuse(k, "keys", "file", "is needed with source = file");
 	for (size_t i = 0; i < CONFIG_CHAMBERS; i++) {
+		check_maintenance(k, i);
 		if (k->c->chamber[i].enabled)
 			check_chamber(k, i);
 		any = any || k->c->chamber[i].enabled;

@@ -23,6 +23,8 @@
 #define HOUR   (60 * MINUTE)
 #define DAY_S  86400.0
 
+#define ALARM_MAX 1000000000.0
+
 static const char *const environments[] = { "sandbox", "production", NULL };
 static const char *const log_levels[] = { "error", "warning", "info", "debug", NULL };
 static const char *const log_formats[] = { "json", "text", NULL };
@@ -31,69 +33,76 @@ static const char *const offices_policies[] = { "send", "hold", NULL };
 static const char *const unknown_policies[] = { "hold", "resend", NULL };
 
 /* The keys of a chamber: s is the section, i the index, the others are its own defaults. */
-#define CHAMBER(s, i, url_, offices_, unknown_, agent_)                                                               \
-	ROW(s, "enabled", BOOL, HOST, "true", 0, 0, AT(chamber[i].enabled), TEXT("Take jobs for this chamber.")),     \
-		ROW(s, "url", URL, MEASURED, url_, 0, 0, AT(chamber[i].url),                                          \
-		    TEXT("Where letters are POSTed. Its host must be an allowed_host, its path that of the "          \
-			 "environment.")),                                                                            \
-		ROW(s, "offices_url", URL, MEASURED, offices_, 0, 0, AT(chamber[i].offices_url), .empty = true,       \
-		    TEXT("The list of active offices, on the host of url. Empty: no list is fetched.")),              \
-		ROW(s, "address", ADDRESS, HOST, "", 0, 0, AT(chamber[i].address), EXAMPLE("vsock:3:8443"),           \
-		    TEXT("Dial this instead of the host of url. TLS still checks the certificate against that "       \
-			 "host.")),                                                                                   \
-		ROW(s, "ca_file", PATH, MEASURED, "/etc/ssl/certs/ca-certificates.crt", 0, 0, AT(chamber[i].ca_file), \
-		    TEXT("Certificate authorities that may vouch for the host of url, in PEM.")),                     \
-		ROW(s, "api_key_file", PATH, MEASURED, "", 0, 0, AT(chamber[i].api_key_file),                         \
-		    EXAMPLE("/etc/cwc-worker/" s "-api-key"),                                                         \
-		    TEXT("Holds the API key of this chamber and environment; mode 0600.")),                           \
-		ROW(s, "agent", TEXT, MEASURED, "", 4, 500, AT(chamber[i].agent), EXAMPLE(agent_),                    \
-		    TEXT("DeliveryAgent: the name registered with this chamber for the API key, to the letter.")),    \
-		ROW(s, "agent_ack_email", EMAIL, MEASURED, "", 0, 0, AT(chamber[i].agent_ack_email),                  \
-		    EXAMPLE("cwc-acks@relay.example.org"),                                                            \
-		    TEXT("DeliveryAgentAckEmailAddress: takes notices of the offices.")),                             \
-		ROW(s, "agent_contact_name", TEXT, MEASURED, "", 6, 500, AT(chamber[i].agent_contact_name),           \
-		    EXAMPLE("Robin Sample"), TEXT("DeliveryAgentContactName: the person to ask about deliveries.")),  \
-		ROW(s, "agent_contact_email", EMAIL, MEASURED, "", 0, 0, AT(chamber[i].agent_contact_email),          \
-		    EXAMPLE("cwc-desk@relay.example.org"), TEXT("DeliveryAgentContactEmail.")),                       \
-		ROW(s, "agent_contact_phone", PHONE, MEASURED, "", 0, 0, AT(chamber[i].agent_contact_phone),          \
-		    EXAMPLE("202-555-0142"), TEXT("DeliveryAgentContactPhone.")),                                     \
-		ROW(s, "concurrency", INTEGER, HOST, "32", 1, 256, AT(chamber[i].concurrency),                        \
-		    TEXT("Letters in flight per worker.")),                                                           \
-		ROW(s, "office_concurrency", INTEGER, HOST, "4", 1, 256, AT(chamber[i].office_concurrency),           \
-		    TEXT("Letters in flight per office, all workers together.")),                                     \
-		ROW(s, "rate_ceiling", RATE, MEASURED, "5/s", 0.01, 100000, AT(chamber[i].rate_ceiling),              \
-		    TEXT("The most letters that this chamber may get, all workers together; each worker keeps to it " \
-			 "alone too.")),                                                                              \
-		ROW(s, "rate", RATE, HOST, "0/s", 0.01, 100000, AT(chamber[i].rate), .zero = true,                    \
-		    TEXT("Lowers rate_ceiling. 0/s: the ceiling.")),                                                  \
-		ROW(s, "burst", INTEGER, MEASURED, "1", 1, 100000, AT(chamber[i].burst),                              \
-		    TEXT("Letters that may follow each other at once within the rate.")),                             \
-		ROW(s, "office_rate", RATE, HOST, "0/s", 0.01, 100000, AT(chamber[i].office_rate), .zero = true,      \
-		    TEXT("The most letters that one office may get, all workers together. 0/s: no limit of its "      \
-			 "own.")),                                                                                    \
-		ROW(s, "office_burst", INTEGER, HOST, "1", 1, 100000, AT(chamber[i].office_burst),                    \
-		    TEXT("Letters to one office that may follow each other at once within office_rate.")),            \
-		ROW(s, "connect_timeout", MS, HOST, "10s", 100, 60 * SECOND, AT(chamber[i].connect_timeout_ms),       \
-		    TEXT("For the connection and the TLS handshake.")),                                               \
-		ROW(s, "first_byte_timeout", MS, MEASURED, "45s", 100, 300 * SECOND,                                  \
-		    AT(chamber[i].first_byte_timeout_ms),                                                             \
-		    TEXT("From the last byte of the letter to the first byte of the answer.")),                       \
-		ROW(s, "total_timeout", MS, MEASURED, "60s", SECOND, 300 * SECOND, AT(chamber[i].total_timeout_ms),   \
-		    TEXT("For one POST from beginning to end.")),                                                     \
-		ROW(s, "connection_max_age", MS, HOST, "30s", 0, HOUR, AT(chamber[i].connection_max_age_ms),          \
-		    TEXT("A connection that is idle or old beyond this is not used again.")),                         \
-		ROW(s, "answer_max", SIZE, MEASURED, "64KiB", 1024, 1048576, AT(chamber[i].answer_max),               \
-		    TEXT("The largest answer that is read.")),                                                        \
-		ROW(s, "offices_max_age", MS, HOST, "1h", SECOND, 24 * HOUR, AT(chamber[i].offices_max_age_ms),       \
-		    TEXT("The list of active offices is fetched again when it is older.")),                           \
-		ROW(s, "offices_policy", ENUM, MEASURED, "send", 0, 0, AT(chamber[i].offices_policy),                 \
-		    WORDS(offices_policies),                                                                          \
-		    TEXT("What to do when no list can be had: send without one, or hold the letters.")),              \
-		ROW(s, "unknown_policy", ENUM, MEASURED, unknown_, 0, 0, AT(chamber[i].unknown_policy),               \
-		    WORDS(unknown_policies),                                                                          \
-		    TEXT("A POST of unknown fate: hold the letter for a person, or resend it under the same "         \
-			 "DeliveryId. "                                                                               \
-			 "The Senate refuses a second copy; the House does not document that it does."))
+#define CHAMBER(s, i, url_, offices_, unknown_, maintenance_, agent_)                                                  \
+	ROW(s, "enabled", BOOL, HOST, "true", 0, 0, AT(chamber[i].enabled), TEXT("Take jobs for this chamber.")),      \
+		ROW(s, "url", URL, MEASURED, url_, 0, 0, AT(chamber[i].url),                                           \
+		    TEXT("Where letters are POSTed. Its host must be an allowed_host, its path that of the "           \
+			 "environment.")),                                                                             \
+		ROW(s, "offices_url", URL, MEASURED, offices_, 0, 0, AT(chamber[i].offices_url), .empty = true,        \
+		    TEXT("The list of active offices, on the host of url. Empty: no list is fetched.")),               \
+		ROW(s, "address", ADDRESS, HOST, "", 0, 0, AT(chamber[i].address), EXAMPLE("vsock:3:8443"),            \
+		    TEXT("Dial this instead of the host of url. TLS still checks the certificate against that "        \
+			 "host.")),                                                                                    \
+		ROW(s, "ca_file", PATH, MEASURED, "/etc/ssl/certs/ca-certificates.crt", 0, 0, AT(chamber[i].ca_file),  \
+		    TEXT("Certificate authorities that may vouch for the host of url, in PEM.")),                      \
+		ROW(s, "api_key_file", PATH, MEASURED, "", 0, 0, AT(chamber[i].api_key_file),                          \
+		    EXAMPLE("/etc/cwc-worker/" s "-api-key"),                                                          \
+		    TEXT("Holds the API key of this chamber and environment; mode 0600.")),                            \
+		ROW(s, "agent", TEXT, MEASURED, "", 4, 500, AT(chamber[i].agent), EXAMPLE(agent_),                     \
+		    TEXT("DeliveryAgent: the name registered with this chamber for the API key, to the letter.")),     \
+		ROW(s, "agent_ack_email", EMAIL, MEASURED, "", 0, 0, AT(chamber[i].agent_ack_email),                   \
+		    EXAMPLE("cwc-acks@relay.example.org"),                                                             \
+		    TEXT("DeliveryAgentAckEmailAddress: takes notices of the offices.")),                              \
+		ROW(s, "agent_contact_name", TEXT, MEASURED, "", 6, 500, AT(chamber[i].agent_contact_name),            \
+		    EXAMPLE("Robin Sample"), TEXT("DeliveryAgentContactName: the person to ask about deliveries.")),   \
+		ROW(s, "agent_contact_email", EMAIL, MEASURED, "", 0, 0, AT(chamber[i].agent_contact_email),           \
+		    EXAMPLE("cwc-desk@relay.example.org"), TEXT("DeliveryAgentContactEmail.")),                        \
+		ROW(s, "agent_contact_phone", PHONE, MEASURED, "", 0, 0, AT(chamber[i].agent_contact_phone),           \
+		    EXAMPLE("202-555-0142"), TEXT("DeliveryAgentContactPhone.")),                                      \
+		ROW(s, "concurrency", INTEGER, HOST, "32", 1, 256, AT(chamber[i].concurrency),                         \
+		    TEXT("Letters in flight per worker.")),                                                            \
+		ROW(s, "office_concurrency", INTEGER, HOST, "4", 1, 256, AT(chamber[i].office_concurrency),            \
+		    TEXT("Letters in flight per office, all workers together.")),                                      \
+		ROW(s, "rate_ceiling", RATE, MEASURED, "5/s", 0.01, 100000, AT(chamber[i].rate_ceiling),               \
+		    TEXT("The most letters that this chamber may get, all workers together; each worker keeps to it "  \
+			 "alone too.")),                                                                               \
+		ROW(s, "rate", RATE, HOST, "0/s", 0.01, 100000, AT(chamber[i].rate), .zero = true,                     \
+		    TEXT("Lowers rate_ceiling. 0/s: the ceiling.")),                                                   \
+		ROW(s, "burst", INTEGER, MEASURED, "1", 1, 100000, AT(chamber[i].burst),                               \
+		    TEXT("Letters that may follow each other at once within the rate.")),                              \
+		ROW(s, "office_rate", RATE, HOST, "0/s", 0.01, 100000, AT(chamber[i].office_rate), .zero = true,       \
+		    TEXT("The most letters that one office may get, all workers together. 0/s: no limit of its "       \
+			 "own.")),                                                                                     \
+		ROW(s, "office_burst", INTEGER, HOST, "1", 1, 100000, AT(chamber[i].office_burst),                     \
+		    TEXT("Letters to one office that may follow each other at once within office_rate.")),             \
+		ROW(s, "connect_timeout", MS, HOST, "10s", 100, 60 * SECOND, AT(chamber[i].connect_timeout_ms),        \
+		    TEXT("For the connection and the TLS handshake.")),                                                \
+		ROW(s, "first_byte_timeout", MS, MEASURED, "45s", 100, 300 * SECOND,                                   \
+		    AT(chamber[i].first_byte_timeout_ms),                                                              \
+		    TEXT("From the last byte of the letter to the first byte of the answer.")),                        \
+		ROW(s, "total_timeout", MS, MEASURED, "60s", SECOND, 300 * SECOND, AT(chamber[i].total_timeout_ms),    \
+		    TEXT("For one POST from beginning to end.")),                                                      \
+		ROW(s, "connection_max_age", MS, HOST, "30s", 0, HOUR, AT(chamber[i].connection_max_age_ms),           \
+		    TEXT("A connection that is idle or old beyond this is not used again.")),                          \
+		ROW(s, "answer_max", SIZE, MEASURED, "64KiB", 1024, 1048576, AT(chamber[i].answer_max),                \
+		    TEXT("The largest answer that is read.")),                                                         \
+		ROW(s, "offices_max_age", MS, HOST, "1h", SECOND, 24 * HOUR, AT(chamber[i].offices_max_age_ms),        \
+		    TEXT("The list of active offices is fetched again when it is older.")),                            \
+		ROW(s, "offices_policy", ENUM, MEASURED, "send", 0, 0, AT(chamber[i].offices_policy),                  \
+		    WORDS(offices_policies),                                                                           \
+		    TEXT("What to do when no list can be had: send without one, or hold the letters.")),               \
+		ROW(s, "unknown_policy", ENUM, MEASURED, unknown_, 0, 0, AT(chamber[i].unknown_policy),                \
+		    WORDS(unknown_policies),                                                                           \
+		    TEXT("A POST of unknown fate: hold the letter for a person, or resend it under the same "          \
+			 "DeliveryId. "                                                                                \
+			 "The Senate refuses a second copy; the House does not document that it does.")),              \
+		ROW(s, "maintenance", WINDOWS, MEASURED, maintenance_, 0, 0, AT(chamber[i].maintenance),               \
+		    TEXT("Times of the week, in Washington, at which the chamber may be away: no letter is sent, and " \
+			 "none loses an attempt. The default is what the chamber announces; none: never.")),           \
+		ROW(s, "breaker_open", MS, MEASURED, "30s", 100, 15 * MINUTE, AT(chamber[i].breaker_open_ms),          \
+		    .zero = true,                                                                                      \
+		    TEXT("How long nothing is sent, at first, to a chamber or an office that does not answer; then "   \
+			 "one letter tries. It doubles up to 30 times this. 0ms: letters go on trying."))
 
 const struct config_key config_keys[] = {
 	ROW("worker", "environment", WORD, MEASURED, "sandbox", 0, 0, AT(environment), WORDS(environments),
@@ -107,7 +116,7 @@ const struct config_key config_keys[] = {
 	    TEXT("The least grave events that are logged. No level logs anything personal.")),
 	ROW("worker", "log_format", ENUM, HOST, "json", 0, 0, AT(log_format), WORDS(log_formats),
 	    TEXT("One JSON object a line, or text for people.")),
-	ROW("worker", "skew_max", MS, MEASURED, "5s", 1, MINUTE, AT(skew_max_ms),
+	ROW("worker", "skew_max", MS, MEASURED, "3s", 1, MINUTE, AT(skew_max_ms),
 	    TEXT("Not ready while the clock of Redis differs by more than this.")),
 
 	ROW("queue", "address", ADDRESS, HOST, "unix:/run/redis/redis.sock", 0, 0, AT(queue_address),
@@ -131,8 +140,14 @@ const struct config_key config_keys[] = {
 	    EXAMPLE("/etc/cwc-worker/redis-password"), TEXT("Holds the password for Redis; mode 0600.")),
 	ROW("queue", "timeout", MS, HOST, "2s", 100, MINUTE, AT(queue_timeout_ms),
 	    TEXT("An answer of Redis that takes longer ends the connection.")),
-	ROW("queue", "lease", MS, MEASURED, "12s", 3 * SECOND, MINUTE, AT(lease_ms),
-	    TEXT("Others take over the jobs of a worker that was silent this long; it reports at a third of it.")),
+	ROW("queue", "lease", MS, MEASURED, "10s", 3 * SECOND, MINUTE, AT(lease_ms),
+	    TEXT("Others take over the jobs of a worker that was silent this long; it reports at a third of it. Longer "
+		 "than three times skew_max.")),
+	ROW("queue", "replicas", INTEGER, MEASURED, "0", 0, 5, AT(replicas),
+	    TEXT("How many replicas of Redis must know that a letter is about to leave, for a chamber whose "
+		 "unknown_policy is hold. With fewer its letters wait.")),
+	ROW("queue", "replica_timeout", MS, HOST, "200ms", 10, 2 * SECOND, AT(replica_timeout_ms),
+	    TEXT("How long to wait for the replicas.")),
 	ROW("queue", "allow_eviction", BOOL, MEASURED, "false", 0, 0, AT(allow_eviction),
 	    TEXT("Start although the maxmemory-policy of Redis is not noeviction: Redis may then drop letters.")),
 
@@ -151,6 +166,17 @@ const struct config_key config_keys[] = {
 	ROW("jobs", "key_wait", S, HOST, "5min", 0, DAY_S, AT(key_wait_s),
 	    TEXT("How long a job waits for the key of its envelope to come into the key ring.")),
 
+	ROW("alarms", "dead", INTEGER, HOST, "1000", 0, ALARM_MAX, AT(alarm_dead),
+	    TEXT("Dead jobs: queue_alarm is logged when there are this many, and at each doubling. 0: never.")),
+	ROW("alarms", "unknown", INTEGER, HOST, "100", 0, ALARM_MAX, AT(alarm_unknown),
+	    TEXT("Letters of unknown fate, which wait for a person.")),
+	ROW("alarms", "stuck", INTEGER, HOST, "1", 0, ALARM_MAX, AT(alarm_stuck),
+	    TEXT("Entries of the queue that no worker could read.")),
+	ROW("alarms", "results", INTEGER, HOST, "100000", 0, ALARM_MAX, AT(alarm_results),
+	    TEXT("Results that nobody collects.")),
+	ROW("alarms", "memory", INTEGER, HOST, "80", 0, 100, AT(alarm_memory),
+	    TEXT("Per cent of the maxmemory of Redis that are used.")),
+
 	ROW("keys", "source", ENUM, MEASURED, "boot", 0, 0, AT(key_source), WORDS(key_sources),
 	    TEXT("The key ring: made at boot (one enclave alone, or development), or read from file.")),
 	ROW("keys", "file", PATH, MEASURED, "", 0, 0, AT(key_file), EXAMPLE("/etc/cwc-worker/key-ring"),
@@ -168,9 +194,10 @@ const struct config_key config_keys[] = {
 	    TEXT("Private directory for the sockets between the HTTP client and the dialled addresses.")),
 
 	CHAMBER("house", CONFIG_HOUSE, "https://uat-cwc.house.gov/v2/message", "https://uat-cwc.house.gov/v2/offices",
-		"hold", "Sample Civic Relay LLC"),
+		"hold", "daily 00:00-06:00", "Sample Civic Relay LLC"),
 	CHAMBER("senate", CONFIG_SENATE, "https://soapbox.senate.gov/api/testing-messages/",
-		"https://soapbox.senate.gov/api/active_offices/", "resend", "Sample Civic Relay, LLC"),
+		"https://soapbox.senate.gov/api/active_offices/", "resend", "sun 00:00-06:00, wed 05:00-07:00",
+		"Sample Civic Relay, LLC"),
 };
 
 const size_t config_n_keys = sizeof(config_keys) / sizeof(config_keys[0]);

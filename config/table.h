@@ -13,27 +13,30 @@
 
 /* X(ENUM, name, unit of the stored value, form for people: "must be FORM"). The form of a WORD or an ENUM is its
  * list of words; a range is added where the row has one. */
-#define CONFIG_TYPES(X)                                                                                           \
-	X(BOOL, "bool", "", "true or false")                                                                      \
-	X(TEXT, "text", "", "text")                                                                               \
-	X(NAME, "name", "", "1 to 63 characters of A-Z a-z 0-9 . _ -")                                            \
-	X(WORD, "word", "", "")                                                                                   \
-	X(ENUM, "enum", "", "")                                                                                   \
-	X(MS, "duration", "ms", "a duration in ms, s, min, h or d")                                               \
-	X(S, "duration", "s", "a duration in s, min, h or d")                                                     \
-	X(SIZE, "size", "bytes", "a size in B, KiB or MiB")                                                       \
-	X(INTEGER, "integer", "", "a whole number")                                                               \
-	X(RATE, "rate", "1/s", "a rate in /s, /min or /h")                                                        \
-	X(ADDRESS, "address", "", "tcp:HOST:PORT, unix:/PATH, unix:@NAME or vsock:CID:PORT")                      \
-	X(PATH, "path", "", "an absolute path")                                                                   \
-	X(URL, "url", "", "an https URL without user, query and fragment")                                        \
-	X(HOST, "host", "", "a host name in lower case")                                                          \
-	X(EMAIL, "email", "", "an e-mail address")                                                                \
-	X(PHONE, "phone", "", "a phone number NNN-NNN-NNNN")                                                      \
-	X(SIGNER, "signer", "",                                                                                   \
-	  "KID HEX64: a key id of 1 to 64 characters of A-Z a-z 0-9 . _ -, a space, 64 hex digits of an Ed25519 " \
-	  "public key")                                                                                           \
-	X(CONTEXT, "context", "", "16 to 64 printable ASCII characters without space")
+#define CONFIG_TYPES(X)                                                                                             \
+	X(BOOL, "bool", "", "true or false")                                                                        \
+	X(TEXT, "text", "", "text")                                                                                 \
+	X(NAME, "name", "", "1 to 63 characters of A-Z a-z 0-9 . _ -")                                              \
+	X(WORD, "word", "", "")                                                                                     \
+	X(ENUM, "enum", "", "")                                                                                     \
+	X(MS, "duration", "ms", "a duration in ms, s, min, h or d")                                                 \
+	X(S, "duration", "s", "a duration in s, min, h or d")                                                       \
+	X(SIZE, "size", "bytes", "a size in B, KiB or MiB")                                                         \
+	X(INTEGER, "integer", "", "a whole number")                                                                 \
+	X(RATE, "rate", "1/s", "a rate in /s, /min or /h")                                                          \
+	X(ADDRESS, "address", "", "tcp:HOST:PORT, unix:/PATH, unix:@NAME or vsock:CID:PORT")                        \
+	X(PATH, "path", "", "an absolute path")                                                                     \
+	X(URL, "url", "", "an https URL without user, query and fragment")                                          \
+	X(HOST, "host", "", "a host name in lower case")                                                            \
+	X(EMAIL, "email", "", "an e-mail address")                                                                  \
+	X(PHONE, "phone", "", "a phone number NNN-NNN-NNNN")                                                        \
+	X(SIGNER, "signer", "",                                                                                     \
+	  "KID HEX64: a key id of 1 to 64 characters of A-Z a-z 0-9 . _ -, a space, 64 hex digits of an Ed25519 "   \
+	  "public key")                                                                                             \
+	X(CONTEXT, "context", "", "16 to 64 printable ASCII characters without space")                              \
+	X(WINDOWS, "windows", "",                                                                                   \
+	  "none, or at most 8 times of the week, divided by commas: DAY HH:MM-HH:MM, the end after the start, DAY " \
+	  "one of daily sun mon tue wed thu fri sat")
 
 enum config_type {
 #define CONFIG_TYPE_ENUM(e, name, unit, form) CONFIG_TYPE_##e,
@@ -51,13 +54,13 @@ struct config_key {
 	size_t offset, size;      /* of the value in struct config, or of the first of a repeatable key's values */
 	size_t room, count;       /* repeatable: how many values fit, offset of their number; else 0 */
 	const char *const *words; /* WORD, ENUM: NULL-terminated, in the order of the enum */
-	bool zero;                /* RATE: 0 is allowed below min */
+	bool zero;                /* a number: 0 is allowed below min */
 	bool empty;               /* `key =` is allowed although there is a default */
 	const char *example;      /* for the example file where there is no default */
 	const char *text;         /* one or two sentences */
 };
 
-#define CONFIG_KEYS_MAX 96
+#define CONFIG_KEYS_MAX 112
 
 /* In the order of the files: all keys of a section stand together. */
 extern const struct config_key config_keys[];
@@ -96,6 +99,7 @@ struct config_check {
 	const struct config *c;
 	const char *measured;               /* path of the measured file, blamed for keys that nobody set */
 	const struct config_origin *origin; /* by index of the key */
+	config_windows_good *windows;       /* or NULL */
 	struct config_problems *problems;
 };
 

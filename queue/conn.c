@@ -20,6 +20,7 @@ struct request {
 	void *arg;
 	enum err e; /* on the list `due` */
 	uint64_t sent_ms;
+	unsigned longer_ms; /* what its answer may take beyond the time-out */
 	bool late;
 };
 
@@ -45,7 +46,8 @@ struct conn {
 	unsigned handles; /* still to be closed by the loop */
 	unsigned failures;
 	uint64_t up_ms;
-	bool down_due; /* on_turn() has to call down() */
+	uint64_t held_up_ms; /* when the last answer came that was allowed to take longer */
+	bool down_due;       /* on_turn() has to call down() */
 	enum err why;
 	char detail[DETAIL_SIZE];
 	bool closed;
@@ -122,11 +124,6 @@ void conn_drop(struct conn *c, enum err why, const char *detail)
 	uv_idle_start(&c->turn, on_turn);
 }
 
-void conn_reconnect(struct conn *c)
-{
-	conn_drop(c, ERR_QUEUE_BUSY, "asked to reconnect");
-}
-
 /* Full jitter: uniform between the smallest delay and a ceiling that doubles. */
 static void retry_later(struct conn *c)
 {
@@ -162,22 +159,23 @@ static void on_turn(uv_idle_t *h)
 
 /* --- sending -------------------------------------------------------------------------------- */
 
-static enum err transmit(struct conn *c, struct span command, conn_cb cb, void *arg)
+static enum err transmit(struct conn *c, struct span command, unsigned longer_ms, conn_cb cb, void *arg)
 {
 	if (c->sent.n >= CONN_OUTSTANDING_MAX)
 		return ERR_LIMIT;
 	TRY(stream_write(c->stream, command));
 	struct request *r = list_add(&c->sent, cb, arg);
 	r->sent_ms = uv_now(c->loop);
+	r->longer_ms = longer_ms;
 	if (!uv_is_active((uv_handle_t *)&c->deadline))
 		uv_timer_start(&c->deadline, on_deadline, c->options.timeout_ms, 0);
 	return ERR_OK;
 }
 
-enum err conn_send_raw(struct conn *c, struct span command, conn_cb cb, void *arg)
+enum err conn_send_raw(struct conn *c, struct span command, unsigned longer_ms, conn_cb cb, void *arg)
 {
 	if (c->state == UP)
-		return transmit(c, command, cb, arg);
+		return transmit(c, command, longer_ms, cb, arg);
 	if (c->due.n >= CONN_OUTSTANDING_MAX)
 		return ERR_LIMIT;
 	conn_answer(c, ERR_QUEUE_LOST, cb, arg);
@@ -197,7 +195,7 @@ static enum err format(struct conn *c, const struct span *argv, size_t n)
 enum err conn_send(struct conn *c, const struct span *argv, size_t n, conn_cb cb, void *arg)
 {
 	TRY(format(c, argv, n));
-	return conn_send_raw(c, span_buf(&c->command), cb, arg);
+	return conn_send_raw(c, span_buf(&c->command), 0, cb, arg);
 }
 
 /* --- answers -------------------------------------------------------------------------------- */
@@ -228,6 +226,8 @@ static void answer(struct conn *c, const struct resp_reply *reply)
 			conn_drop(c, ERR_PROTOCOL, "a reply that nothing asked for");
 		return;
 	}
+	if (r->longer_ms > 0)
+		c->held_up_ms = uv_now(c->loop);
 	r->cb(r->arg, ERR_OK, reply);
 	free(r);
 	if (reply->type == RESP_ERROR)
@@ -260,9 +260,10 @@ static void on_deadline(uv_timer_t *h)
 	struct request *r = c->sent.first;
 	if (r == NULL)
 		return;
-	uint64_t age = uv_now(c->loop) - r->sent_ms;
-	if (age < c->options.timeout_ms) {
-		uv_timer_start(h, on_deadline, c->options.timeout_ms - age, 0);
+	uint64_t since_ms = r->sent_ms > c->held_up_ms ? r->sent_ms : c->held_up_ms;
+	uint64_t age = uv_now(c->loop) - since_ms, limit = (uint64_t)c->options.timeout_ms + r->longer_ms;
+	if (age < limit) {
+		uv_timer_start(h, on_deadline, limit - age, 0);
 	} else if (!r->late) {
 		r->late = true;
 		uv_timer_start(h, on_deadline, GRACE_MS, 0);
@@ -309,7 +310,7 @@ static void on_up(void *arg)
 	c->state = AUTHENTICATING;
 	enum err e = format(c, argv, n);
 	if (e == ERR_OK)
-		e = transmit(c, span_buf(&c->command), on_auth, c);
+		e = transmit(c, span_buf(&c->command), 0, on_auth, c);
 	buf_clear(&c->command);
 	if (e != ERR_OK)
 		conn_drop(c, e, "the credentials are larger than the write buffer");
@@ -348,11 +349,6 @@ static void connect_now(uv_timer_t *h)
 bool conn_is_up(const struct conn *c)
 {
 	return c->state == UP;
-}
-
-size_t conn_outstanding(const struct conn *c)
-{
-	return c->sent.n + c->due.n;
 }
 
 static void destroy(struct conn *c)

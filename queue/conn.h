@@ -50,16 +50,13 @@ ERR_MUST_CHECK enum err conn_open(uv_loop_t *loop, const struct conn_options *o,
 				  struct conn **ret_conn, const char **ret_detail);
 /* ERR_LIMIT when the write buffer is full or too many are outstanding: nothing was sent, no callback. */
 ERR_MUST_CHECK enum err conn_send(struct conn *c, const struct span *argv, size_t n, conn_cb cb, void *arg);
-/* The same with a command that resp_command() made. */
-ERR_MUST_CHECK enum err conn_send_raw(struct conn *c, struct span command, conn_cb cb, void *arg);
+/* The same with a command that resp_command() made, and whose answer may take so much longer than the time-out. The
+ * connection stands still meanwhile: the time of those behind it counts from its answer. */
+ERR_MUST_CHECK enum err conn_send_raw(struct conn *c, struct span command, unsigned longer_ms, conn_cb cb, void *arg);
 /* Sends nothing: calls back with `e` and no reply in the next turn of the loop. */
 void conn_answer(struct conn *c, enum err e, conn_cb cb, void *arg);
 bool conn_is_up(const struct conn *c);
-/* Commands waiting for an answer. */
-size_t conn_outstanding(const struct conn *c);
-/* Drops the connection and dials again (after READONLY and the like). */
-void conn_reconnect(struct conn *c);
-/* The same for a reason of the caller's, which down() gets. `detail` is copied. */
+/* Drops the connection and dials again, for a reason that down() gets. `detail` is copied. */
 void conn_drop(struct conn *c, enum err why, const char *detail);
 /* Ends without callbacks, also from within one. NULL is allowed. */
 void conn_close(struct conn *c);

@@ -3,7 +3,8 @@
 # usage: embed.sh OUTPUT.c FILE.lua...
 #
 # Writes the scripts as C string literals: the table of queue/scripts.h. lib.lua must be among the
-# files; it goes in front of every other, and enqueue.lua in front of take.lua.
+# files; it goes in front of every other, and then enqueue.lua in front of take.lua, fsck_jobs.lua in front of
+# fsck.lua.
 set -eu
 export LC_ALL=C
 
@@ -15,10 +16,12 @@ output=$1
 shift
 lib=
 enqueue=
+jobs=
 for file in "$@"; do
 	case $file in
 	lib.lua | */lib.lua) lib=$file ;;
 	enqueue.lua | */enqueue.lua) enqueue=$file ;;
+	fsck_jobs.lua | */fsck_jobs.lua) jobs=$file ;;
 	esac
 done
 if [ -z "$lib" ]; then
@@ -43,6 +46,7 @@ trap 'rm -f "$temporary"' EXIT
 		case $name in
 		lib) continue ;;
 		take) set -- "$lib" "${enqueue:?take.lua needs enqueue.lua}" "$file" ;;
+		fsck) set -- "$lib" "${jobs:?fsck.lua needs fsck_jobs.lua}" "$file" ;;
 		*) set -- "$lib" "$file" ;;
 		esac
 		printf '\nstatic const char text_%s[] =\n' "$name"

@@ -80,7 +80,16 @@ static void on_info(void *arg, enum err e, const struct resp_reply *r)
 		conn_drop(q->conn, ERR_QUEUE_BUSY, "this Redis is a replica");
 }
 
-/* Managed services deny CONFIG or answer nothing; INFO says the same then. */
+static enum err load_all(struct queue *q)
+{
+	q->to_load = queue_scripts_count;
+	for (size_t i = 0; i < queue_scripts_count; i++)
+		TRY(load(&q->slot[i]));
+	return ERR_OK;
+}
+
+/* Managed services deny CONFIG or answer nothing; INFO says the same then. The scripts go only now: Redis closes the
+ * connection of a stranger who sends that much, and its NOAUTH would be lost with it. */
 static void on_policy(void *arg, enum err e, const struct resp_reply *r)
 {
 	struct queue *q = arg;
@@ -91,26 +100,24 @@ static void on_policy(void *arg, enum err e, const struct resp_reply *r)
 		q->noeviction = span_eq_str(policy, "noeviction");
 	if (!q->noeviction && !q->allow_eviction)
 		conn_drop(q->conn, ERR_QUEUE_POLICY, "the maxmemory-policy of Redis is not noeviction");
+	else if (conn_is_up(q->conn) && (e = load_all(q)) != ERR_OK)
+		conn_drop(q->conn, e, "the scripts are larger than the write buffer");
 }
 
-static enum err check_and_load(struct queue *q)
+static enum err check(struct queue *q)
 {
 	struct span info[] = { span_lit("INFO") };
 	struct span policy[] = { span_lit("CONFIG"), span_lit("GET"), span_lit("maxmemory-policy") };
 	TRY(conn_send(q->conn, info, 1, on_info, q));
-	TRY(conn_send(q->conn, policy, 3, on_policy, q));
-	q->to_load = queue_scripts_count;
-	for (size_t i = 0; i < queue_scripts_count; i++)
-		TRY(load(&q->slot[i]));
-	return ERR_OK;
+	return conn_send(q->conn, policy, 3, on_policy, q);
 }
 
 static void on_conn_up(void *arg)
 {
 	struct queue *q = arg;
-	enum err e = check_and_load(q);
+	enum err e = check(q);
 	if (e != ERR_OK)
-		conn_drop(q->conn, e, "the scripts are larger than the write buffer");
+		conn_drop(q->conn, e, "the write buffer is too small");
 }
 
 static void on_conn_down(void *arg, enum err why, const char *detail)
@@ -174,7 +181,7 @@ void queue_call_start(struct queue_call *c)
 	if (buf_ok(&c->command) != ERR_OK) {
 		e = ERR_LIMIT;
 	} else if (q->up) {
-		if (conn_send_raw(q->conn, span_buf(&c->command), on_answer, c) == ERR_OK)
+		if (conn_send_raw(q->conn, span_buf(&c->command), c->longer_ms, on_answer, c) == ERR_OK)
 			return;
 		e = ERR_QUEUE_BUSY;
 	}

@@ -65,15 +65,19 @@ enum queue_beat_status {
 struct queue_beat_answer {
 	enum queue_beat_status status;
 	int64_t redis_us; /* TIME of the server: for the skew check */
+	/* How long the places are that only people and consumers empty. */
+	int64_t dead, unknown, stuck, results;
 };
 typedef void (*queue_beat_cb)(void *arg, enum err e, const struct queue_beat_answer *a);
 void queue_beat(struct queue *q, enum queue_beat_verb verb, const char *worker, int64_t lease_us, int64_t now_us,
 		queue_beat_cb cb, void *arg);
 /* Joins, and publishes these names and values (n of both together, at most QUEUE_JOIN_FIELDS) in `attestations` before
- * the worker is a member. With 0 nothing is published. */
+ * the worker is a member. With 0 nothing is published. `machine`: a worker of our name that joined with the same one is
+ * provably gone (alone.h), so that its lease ends now; "": nothing is known, and such a worker makes us wait. */
 #define QUEUE_JOIN_FIELDS 16
-void queue_join(struct queue *q, const char *worker, int64_t lease_us, int64_t now_us, const struct span *field,
-		size_t n, queue_beat_cb cb, void *arg);
+#define QUEUE_MACHINE_MAX 64
+void queue_join(struct queue *q, const char *worker, int64_t lease_us, int64_t now_us, const char *machine,
+		const struct span *field, size_t n, queue_beat_cb cb, void *arg);
 
 /* --- TAKE ------------------------------------------------------------------------------------ */
 
@@ -84,10 +88,11 @@ struct queue_take {
 	unsigned n;       /* at most QUEUE_TAKE_MAX */
 	int64_t now_us;
 	int64_t chamber_period_us; /* GCRA emission interval */
-	unsigned chamber_burst;
-	int64_t office_period_us; /* 0: no office limit */
-	unsigned office_burst;
+	int64_t chamber_slack_us;  /* and its tolerance: how much sooner than that a cell may come */
+	int64_t office_period_us;  /* 0: no office limit */
+	int64_t office_slack_us;
 	unsigned office_cap; /* in flight per office */
+	bool open;           /* false: only the close lane, intake and timers (maintenance, lost replicas) */
 };
 struct queue_taken {
 	struct span sid, office, token;
@@ -128,6 +133,7 @@ struct queue_begin {
 	uint64_t generation; /* verified */
 	int64_t expires_us;  /* verified; replaces the unsigned hint */
 	int64_t now_us;
+	bool sent; /* the POST has left, and Redis lost its BEGIN: recorded whatever speaks against a POST now */
 };
 enum queue_begin_status {
 	QUEUE_BEGIN_GO,
@@ -178,7 +184,16 @@ struct queue_settle {
 	int64_t generation;      /* verified; -1: not */
 	struct span receipt;     /* COSE_Sign1, terminal verbs; for CONFLICT that of accepted_earlier */
 	struct span receipt_alt; /* CONFLICT: that of id_conflict */
+	int site;                /* what the attempt says of the receiver: 1 it answers, -1 it does not, 0 nothing */
+	int64_t breaker_open_us; /* how long a breaker stays open at first; 0: no breakers */
 };
+/* A breaker that this SETTLE moved. */
+struct queue_breaker {
+	struct span what; /* chamber or office */
+	bool open;        /* false: it closed */
+	int64_t until_us; /* open: until a probe is sent */
+};
+#define QUEUE_BREAKERS_MAX 2
 enum queue_settle_status {
 	QUEUE_SETTLE_OK,
 	QUEUE_SETTLE_LATE,  /* recorded as a late definite answer */
@@ -190,9 +205,18 @@ struct queue_settle_answer {
 	enum queue_settle_status status;
 	struct span state; /* the record's state now */
 	int64_t rev;
+	size_t n_breakers;
+	struct queue_breaker breaker[QUEUE_BREAKERS_MAX];
 };
 typedef void (*queue_settle_cb)(void *arg, enum err e, const struct queue_settle_answer *a);
 void queue_settle(struct queue *q, const struct queue_settle *s, queue_settle_cb cb, void *arg);
+
+/* --- WAIT ------------------------------------------------------------------------------------ */
+
+/* Calls back when that many replicas have everything that was sent on this connection, or when the time is over: n is
+ * how many have it. The connection stands still meanwhile. */
+typedef void (*queue_wait_cb)(void *arg, enum err e, int64_t n);
+void queue_wait(struct queue *q, unsigned replicas, unsigned timeout_ms, queue_wait_cb cb, void *arg);
 
 /* --- REAP, ADOPT, HOLD ----------------------------------------------------------------------- */
 

@@ -29,6 +29,7 @@ struct queue_call {
 	struct queue *q;
 	struct queue_slot *slot; /* NULL: a plain command */
 	unsigned repeats;
+	unsigned longer_ms; /* what its answer may take beyond the connection's time-out */
 	struct buf command;
 	/* Set before queue_call_start(). Calls cb; r is NULL without a reply, and may be an error
 	 * reply when e is not ERR_OK. */
@@ -39,6 +40,7 @@ struct queue_call {
 		queue_begin_cb begin;
 		queue_settle_cb settle;
 		queue_count_cb count;
+		queue_wait_cb wait;
 		queue_reply_cb reply;
 	} cb;
 	void *arg;

@@ -59,7 +59,7 @@ static void deliver_beat(const struct queue_call *c, enum err e, const struct re
 }
 
 static void beat(struct queue *q, enum queue_beat_verb verb, const char *worker, int64_t lease_us, int64_t now_us,
-		 const struct span *field, size_t n, queue_beat_cb cb, void *arg)
+		 const char *machine, const struct span *field, size_t n, queue_beat_cb cb, void *arg)
 {
 	struct args a = { .n = 0 };
 	add_str(&a, worker);
@@ -67,6 +67,7 @@ static void beat(struct queue *q, enum queue_beat_verb verb, const char *worker,
 	add_str(&a, queue_beat_word(verb));
 	add_int(&a, now_us);
 	add_int(&a, QUEUE_PROTOCOL_VERSION);
+	add_str(&a, machine);
 	for (size_t i = 0; i < n; i++)
 		add(&a, field[i]);
 	struct queue_call *c = prepare(q, "beat", &a, arg);
@@ -78,13 +79,13 @@ static void beat(struct queue *q, enum queue_beat_verb verb, const char *worker,
 void queue_beat(struct queue *q, enum queue_beat_verb verb, const char *worker, int64_t lease_us, int64_t now_us,
 		queue_beat_cb cb, void *arg)
 {
-	beat(q, verb, worker, lease_us, now_us, NULL, 0, cb, arg);
+	beat(q, verb, worker, lease_us, now_us, "", NULL, 0, cb, arg);
 }
 
-void queue_join(struct queue *q, const char *worker, int64_t lease_us, int64_t now_us, const struct span *field,
-		size_t n, queue_beat_cb cb, void *arg)
+void queue_join(struct queue *q, const char *worker, int64_t lease_us, int64_t now_us, const char *machine,
+		const struct span *field, size_t n, queue_beat_cb cb, void *arg)
 {
-	beat(q, QUEUE_JOIN, worker, lease_us, now_us, field, n, cb, arg);
+	beat(q, QUEUE_JOIN, worker, lease_us, now_us, machine, field, n, cb, arg);
 }
 
 /* --- TAKE ----------------------------------------------------------------------------------- */
@@ -109,10 +110,11 @@ void queue_take(struct queue *q, const struct queue_take *t, queue_take_cb cb, v
 	add_int(&a, t->n);
 	add_int(&a, t->now_us);
 	add_int(&a, t->chamber_period_us);
-	add_int(&a, t->chamber_burst);
+	add_int(&a, t->chamber_slack_us);
 	add_int(&a, t->office_period_us);
-	add_int(&a, t->office_burst);
+	add_int(&a, t->office_slack_us);
 	add_int(&a, t->office_cap);
+	add_int(&a, t->open);
 	struct queue_call *c = prepare(q, "take", &a, arg);
 	c->deliver = deliver_take;
 	c->cb.take = cb;
@@ -141,6 +143,7 @@ void queue_begin(struct queue *q, const struct queue_begin *b, queue_begin_cb cb
 	add_int(&a, (int64_t)b->generation);
 	add_int(&a, b->expires_us);
 	add_int(&a, b->now_us);
+	add_int(&a, b->sent);
 	struct queue_call *c = prepare(q, "begin", &a, arg);
 	c->deliver = deliver_begin;
 	c->cb.begin = cb;
@@ -182,9 +185,35 @@ void queue_settle(struct queue *q, const struct queue_settle *s, queue_settle_cb
 	add(&a, s->receipt);
 	add(&a, s->receipt_alt);
 	add_int(&a, s->generation);
+	add_int(&a, s->site);
+	add_int(&a, s->breaker_open_us);
 	struct queue_call *c = prepare(q, "settle", &a, arg);
 	c->deliver = deliver_settle;
 	c->cb.settle = cb;
+	queue_call_start(c);
+}
+
+/* --- WAIT ----------------------------------------------------------------------------------- */
+
+static void deliver_wait(const struct queue_call *c, enum err e, const struct resp_reply *r)
+{
+	int64_t n = 0;
+	if (e == ERR_OK)
+		e = queue_reply_wait(r, &n);
+	c->cb.wait(c->arg, e, n);
+}
+
+void queue_wait(struct queue *q, unsigned replicas, unsigned timeout_ms, queue_wait_cb cb, void *arg)
+{
+	struct args a = { .n = 0 };
+	add_str(&a, "WAIT");
+	add_int(&a, replicas);
+	add_int(&a, timeout_ms);
+	struct queue_call *c = queue_call_command(q, NULL, a.v, a.n);
+	c->deliver = deliver_wait;
+	c->cb.wait = cb;
+	c->arg = arg;
+	c->longer_ms = timeout_ms;
 	queue_call_start(c);
 }
 

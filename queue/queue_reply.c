@@ -51,6 +51,12 @@ static int64_t number_at(const struct resp_reply *r, size_t i)
 	return v < -NUMBER_MAX || v > NUMBER_MAX ? 0 : v;
 }
 
+static int64_t length_at(const struct resp_reply *r, size_t i)
+{
+	int64_t v = number_at(r, i);
+	return v < 0 ? 0 : v;
+}
+
 enum err queue_reply_beat(const struct resp_reply *r, struct queue_beat_answer *ret_answer)
 {
 	static const struct word words[] = {
@@ -60,8 +66,13 @@ enum err queue_reply_beat(const struct resp_reply *r, struct queue_beat_answer *
 	int status = 0;
 	TRY(FIRST_WORD(r, words, &status));
 	struct queue_beat_answer a = { .status = (enum queue_beat_status)status };
-	if (a.status == QUEUE_BEAT_OK)
+	if (a.status == QUEUE_BEAT_OK) {
 		a.redis_us = number_at(r, 1);
+		a.dead = length_at(r, 2);
+		a.unknown = length_at(r, 3);
+		a.stuck = length_at(r, 4);
+		a.results = length_at(r, 5);
+	}
 	*ret_answer = a;
 	return ERR_OK;
 }
@@ -170,6 +181,26 @@ enum err queue_reply_begin(const struct resp_reply *r, struct queue_begin_answer
 	return ERR_OK;
 }
 
+/* The names of chambers and offices. */
+static bool breaker_named(struct span what)
+{
+	return span_eq_str(what, "house") || span_eq_str(what, "senate") ||
+	       (what.n == QUEUE_OFFICE_LEN && name_readable(what, QUEUE_OFFICE_LEN));
+}
+
+/* what, open|closed, until_us, from the fourth element on */
+static void read_breakers(const struct resp_reply *r, struct queue_settle_answer *ret_answer)
+{
+	ret_answer->n_breakers = 0;
+	for (size_t i = 3; i + 2 < r->n && ret_answer->n_breakers < QUEUE_BREAKERS_MAX; i += 3) {
+		struct queue_breaker b = { .what = text_at(r, i), .open = span_eq_str(text_at(r, i + 1), "open") };
+		if (!breaker_named(b.what) || (!b.open && !span_eq_str(text_at(r, i + 1), "closed")))
+			continue;
+		b.until_us = length_at(r, i + 2);
+		ret_answer->breaker[ret_answer->n_breakers++] = b;
+	}
+}
+
 enum err queue_reply_settle(const struct resp_reply *r, struct queue_settle_answer *ret_answer)
 {
 	static const struct word words[] = {
@@ -182,6 +213,15 @@ enum err queue_reply_settle(const struct resp_reply *r, struct queue_settle_answ
 	ret_answer->status = (enum queue_settle_status)status;
 	ret_answer->state = text_at(r, 1);
 	ret_answer->rev = number_at(r, 2);
+	read_breakers(r, ret_answer);
+	return ERR_OK;
+}
+
+enum err queue_reply_wait(const struct resp_reply *r, int64_t *ret_n)
+{
+	if (r->type != RESP_INTEGER || r->integer < 0 || r->integer > COUNT_MAX)
+		return ERR_QUEUE_SCRIPT;
+	*ret_n = r->integer;
 	return ERR_OK;
 }
 

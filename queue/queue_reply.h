@@ -14,7 +14,10 @@ ERR_MUST_CHECK enum err queue_reply_beat(const struct resp_reply *r, struct queu
 /* A job that TAKE could not hand out, or that is not readable here, sets `adopt`. */
 ERR_MUST_CHECK enum err queue_reply_take(const struct resp_reply *r, struct queue_take_answer *ret_answer);
 ERR_MUST_CHECK enum err queue_reply_begin(const struct resp_reply *r, struct queue_begin_answer *ret_answer);
+/* Breakers that cannot be read are left out: the rest was done. */
 ERR_MUST_CHECK enum err queue_reply_settle(const struct resp_reply *r, struct queue_settle_answer *ret_answer);
+/* What WAIT answers. */
+ERR_MUST_CHECK enum err queue_reply_wait(const struct resp_reply *r, int64_t *ret_n);
 /* REAP, ADOPT and ADMIN hold: [OK, n], [FENCED], [SKEW] (n = -1). */
 ERR_MUST_CHECK enum err queue_reply_count(const struct resp_reply *r, bool *ret_fenced, int64_t *ret_n);
 

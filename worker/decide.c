@@ -7,7 +7,7 @@
 /* Retry-After is honoured between these bounds: a receiver may ask for patience, not for ever. */
 #define RETRY_AFTER_MIN_S 1
 #define RETRY_AFTER_MAX_S 3600
-/* A wrong key or agent name needs a person: the chamber is looked at again after this. */
+/* A wrong key or agent name needs a person: the chamber (or office) is looked at again after this. */
 #define MISCONFIGURED_HOLD_US (300 * SECOND_US)
 
 void decide_end(struct decision *ret_d, enum outcome o, unsigned unknowns)
@@ -78,8 +78,52 @@ static void throttled(const struct decide_job *j, const struct decide_policy *p,
 	int64_t s = retry_after_s < RETRY_AFTER_MIN_S ? RETRY_AFTER_MIN_S : retry_after_s;
 	if (s > RETRY_AFTER_MAX_S)
 		s = RETRY_AFTER_MAX_S;
-	d->due_us = now_us + s * SECOND_US;
-	d->hold_us = d->due_us;
+	d->due_us = now_us;
+	d->hold_us = now_us + s * SECOND_US;
+}
+
+/* Whose fault is a refused access? An office's own, while the chamber takes letters to others. */
+static void misconfigured(const struct decide_job *j, int64_t now_us, struct decision *d)
+{
+	d->verb = QUEUE_THROTTLED;
+	d->due_us = now_us;
+	d->hold_us = now_us + MISCONFIGURED_HOLD_US;
+	d->hold_office = j->others_taken;
+}
+
+/* A definite answer is one whatever it says. Who is too busy without saying until when counts as one who does not
+ * answer; who does say it is held, and nothing more is learnt until then. */
+static enum decide_site site_of(enum outcome o, bool throttled_until)
+{
+	switch (o) {
+	case OUT_ACCEPTED:
+	case OUT_ACCEPTED_EARLIER:
+	case OUT_REJECTED_BY_CHAMBER:
+	case OUT_ID_CONFLICT:
+	case OUT_MISCONFIGURED:
+		return DECIDE_SITE_ANSWERS;
+	case OUT_NOT_SENT:
+	case OUT_NO_ANSWER:
+		return DECIDE_SITE_FAULT;
+	case OUT_THROTTLED:
+		return throttled_until ? DECIDE_SITE_SILENT : DECIDE_SITE_FAULT;
+	case OUT_ACCEPTED_ON_RECORD:
+	case OUT_LETTER_INVALID:
+	case OUT_LETTER_UNREADABLE:
+	case OUT_ENVELOPE_REFUSED:
+	case OUT_KEY_UNKNOWN:
+	case OUT_OFFICE_UNAVAILABLE:
+	case OUT_ATTEMPTS_EXHAUSTED:
+	case OUT_AGE_EXHAUSTED:
+	case OUT_CRASHES:
+	case OUT_EXPIRED:
+	case OUT_CANCELLED:
+	case OUT_DROPPED:
+	case OUT_OUTCOME_UNKNOWN:
+	case OUTCOME_COUNT:
+		break; /* nobody was asked */
+	}
+	return DECIDE_SITE_SILENT;
 }
 
 void decide_answer(const struct decide_job *j, const struct decide_policy *p, enum outcome o, int64_t retry_after_s,
@@ -87,6 +131,7 @@ void decide_answer(const struct decide_job *j, const struct decide_policy *p, en
 {
 	memset(ret_d, 0, sizeof *ret_d);
 	ret_d->outcome = o;
+	ret_d->site = j->ours ? DECIDE_SITE_SILENT : site_of(o, retry_after_s >= 0);
 	switch (outcome_class(o)) {
 	case OUTCOME_CLASS_ACCEPTED:
 	case OUTCOME_CLASS_REJECTED:
@@ -100,9 +145,7 @@ void decide_answer(const struct decide_job *j, const struct decide_policy *p, en
 		retry(j, p, now_us, random, ret_d);
 		break;
 	case OUTCOME_CLASS_CONFIGURATION:
-		ret_d->verb = QUEUE_THROTTLED;
-		ret_d->due_us = now_us + MISCONFIGURED_HOLD_US;
-		ret_d->hold_us = ret_d->due_us;
+		misconfigured(j, now_us, ret_d);
 		break;
 	case OUTCOME_CLASS_UNKNOWN:
 		if (o == OUT_NO_ANSWER)

@@ -14,11 +14,16 @@
 
 #define DECISION_DETAIL_MAX 512
 
+/* For the breakers. A fault of one letter never counts against the site: a 400 is an answer. */
+enum decide_site { DECIDE_SITE_FAULT = -1, DECIDE_SITE_SILENT, DECIDE_SITE_ANSWERS };
+
 struct decision {
 	enum queue_verb verb;
 	enum outcome outcome; /* END, RETRY, UNKNOWN, THROTTLED, CONFLICT, NOT_SENT */
 	int64_t due_us;
-	int64_t hold_us; /* hold the chamber until then; 0: do not */
+	int64_t hold_us;       /* hold the chamber until then; 0: do not */
+	bool hold_office;      /* hold the office alone */
+	enum decide_site site; /* what the attempt says of the receiver */
 	char detail[DECISION_DETAIL_MAX + 1];
 };
 
@@ -28,6 +33,8 @@ struct decide_job {
 	unsigned attempt;  /* POSTs that began, this one included */
 	unsigned unknowns; /* POSTs of unknown fate, this one not included */
 	int64_t first_us, begun_us;
+	bool others_taken; /* this worker saw the chamber accept a letter to another office within the last minute */
+	bool ours;         /* the attempt ended by our own doing (drain): it says nothing of the receiver */
 };
 
 struct decide_policy {
@@ -41,7 +48,10 @@ struct decide_policy {
  * decision). */
 void decide_end(struct decision *ret_d, enum outcome o, unsigned unknowns);
 
-/* After a POST. `o` comes from cwc_classify(); random is any 64 bits, for the jitter. */
+/* After a POST. `o` comes from cwc_classify(); random is any 64 bits, for the jitter.
+ *
+ * A letter whose chamber or office is held goes back with due_us = now_us: the hold keeps it, so that `resume` lets it
+ * go at once. A hold must therefore reach the queue before the settlement does. */
 void decide_answer(const struct decide_job *j, const struct decide_policy *p, enum outcome o, int64_t retry_after_s,
 		   int64_t now_us, uint64_t random, struct decision *ret_d);
 

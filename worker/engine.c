@@ -30,6 +30,8 @@ bool engine_ready(const struct engine *e, const char **ret_reason)
 		reason = err_name(e->queue_error);
 	else if (e->skewed)
 		reason = "clock_skew";
+	else if (e->replicas_short)
+		reason = "replicas";
 	else if (keyring_count(e->o.ring) == 0)
 		reason = "no_keys";
 	*ret_reason = reason == NULL ? "" : reason;
@@ -96,8 +98,9 @@ static void tick(uv_timer_t *t)
 {
 	struct engine *e = t->data;
 	int64_t now = clock_boot_us();
+	engine_watch_tick(e, now); /* before anything is taken: a window may have begun */
 	engine_queue_tick(e, now);
-	engine_letters_tick(e, now);
+	engine_settle_tick(e, now);
 	for (int c = 0; c < CWC_CHAMBERS; c++) {
 		engine_offices_tick(&e->lane[c], now);
 		engine_take(e, (enum cwc_chamber)c); /* heals a wake-up that was missed */
@@ -113,8 +116,7 @@ static enum err open_lane(struct engine *e, enum cwc_chamber c, const char **ret
 {
 	const struct config_chamber *ch = &e->config->chamber[c];
 	struct lane *l = &e->lane[c];
-	l->enabled = ch->enabled;
-	if (!ch->enabled)
+	if (!l->enabled)
 		return ERR_OK;
 	struct http_target_options t = {
 		.url = ch->url,
@@ -201,6 +203,7 @@ enum err engine_new(uv_loop_t *loop, const struct engine_options *o, struct engi
 	e->config = o->config;
 	e->loop = loop;
 	e->seen = seen_new();
+	e->recent = recent_new();
 	e->not_ready = "queue"; /* at the start there is nothing to say */
 	secret_arena(&e->arena, PREPARE_ARENA_SIZE);
 	set_signers(e);
@@ -209,12 +212,15 @@ enum err engine_new(uv_loop_t *loop, const struct engine_options *o, struct engi
 	for (int c = 0; c < CWC_CHAMBERS; c++) {
 		e->lane[c].engine = e;
 		e->lane[c].chamber = (enum cwc_chamber)c;
+		e->lane[c].enabled = e->config->chamber[c].enabled;
 		uv_timer_init(loop, &e->lane[c].timer);
 		e->lane[c].timer.data = &e->lane[c];
 	}
 	uv_timer_init(loop, &e->tick);
 	e->tick.data = e;
-	enum err err = open_http(e, ret_key, ret_rule);
+	enum err err = engine_watch_open(e, ret_key, ret_rule);
+	if (err == ERR_OK)
+		err = open_http(e, ret_key, ret_rule);
 	if (err == ERR_OK)
 		err = open_queue(e, ret_key, ret_rule);
 	if (err != ERR_OK) {
@@ -235,6 +241,8 @@ static void free_memory(struct engine *e)
 	free(e->slots);
 	secret_arena_free(&e->arena);
 	seen_free(e->seen);
+	engine_watch_free(e);
+	recent_free(e->recent);
 	free(e);
 }
 

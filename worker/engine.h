@@ -24,6 +24,7 @@ struct engine_options {
 	const char *api_key[2];     /* by chamber; NULL when the chamber is not enabled */
 	const char *queue_password; /* or NULL */
 	const char *version;
+	const char *machine;                     /* of alone_claim(), or "" */
 	void (*on_ready)(void *arg, bool ready); /* each time that readiness changes; or NULL */
 	void *on_ready_arg;
 };

@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the files of the engine share. engine.c: life, timers, readiness, drain. engine_queue.c: join, beat, take,
- * reap, adopt. engine_letter.c: one job's way. engine_offices.c: the office lists.
+ * What the files of the engine share. engine.c: life, timers, readiness, drain. engine_queue.c: join, beat, reap,
+ * adopt. engine_take.c: take, holds. engine_letter.c: one job's way. engine_replicas.c: WAIT before its POST.
+ * engine_settle.c: its end. engine_recent.c: what is said again after a reconnect. engine_offices.c: the office lists.
+ * engine_watch.c: maintenance windows and alarms.
  */
 #ifndef WORKER_ENGINE_INTERNAL_H
 #define WORKER_ENGINE_INTERNAL_H
 
+#include "cwc/windows.h"
 #include "worker/engine.h"
 #include "worker/http.h"
 #include "worker/pace.h"
 #include "worker/pipeline.h"
 #include "worker/prepare.h"
+#include "worker/recent.h"
 #include "worker/seen.h"
 
 #define ENGINE_SECOND_US 1000000LL
@@ -34,6 +38,8 @@ struct slot {
 	int64_t ended_us;       /* wall clock of the answer */
 	int http_status;        /* of a POST of this slot; 0: none */
 	bool posted;            /* a POST was begun here: the job must never go back as unsent */
+	bool waits_replica;     /* in the state REPLICATING: the next WAIT is for it too */
+	bool moved;             /* its BEGIN was said on a connection that is gone: the server may not know it */
 	bool settle_sent;       /* an answer to SETTLE is outstanding */
 	int64_t settle_boot_us; /* send SETTLE (again) at this time */
 	unsigned settle_tries;
@@ -48,6 +54,16 @@ struct lane {
 	struct pace pace;
 	unsigned in_flight;
 	struct decide_window answers; /* the last answers: are they all refusals? */
+	/* The last letters that this chamber took, to two different offices: whose fault is a refused access? */
+	struct {
+		char office[CWC_OFFICE_SIZE];
+		int64_t boot_us;
+	} took[2];
+	struct cwc_windows windows;
+	bool in_window; /* of maintenance: engine_watch.c */
+	int64_t hold_boot_us,
+		closed_boot_us; /* end of the last hold; nothing is sent until: it did not reach the queue */
+	int64_t window_hold_boot_us;
 	bool take_sent;
 	unsigned asked;            /* how many jobs the TAKE under way may bring */
 	int64_t take_sent_boot_us; /* the grant of what it returns counts from here */
@@ -87,6 +103,13 @@ struct engine {
 	const char *not_ready; /* the reason that was logged last */
 	bool published;        /* this boot's keys, with the first join */
 	enum err queue_error;  /* the last; for readiness */
+	bool replicas_short;   /* WAIT did not find enough: nothing is sent that needs them */
+	bool wait_sent;
+	int64_t wait_boot_us;  /* ask again at this time */
+	struct recent *recent; /* what was settled lately: said again after each reconnect */
+	bool recent_first;     /* joined, and ADOPT waits until that was said */
+	unsigned recent_lost;  /* how much of it the queue had forgotten */
+	struct watch *watch;   /* alarms: engine_watch.c */
 
 	uv_timer_t tick;
 	unsigned handles; /* to close before the memory goes */
@@ -101,21 +124,60 @@ struct engine {
 void engine_queue_up(void *arg);
 void engine_queue_down(void *arg, enum err why, const char *detail);
 void engine_queue_tick(struct engine *e, int64_t boot_us);
-void engine_take(struct engine *e, enum cwc_chamber c);
 void engine_adopt(struct engine *e);
 void engine_leave(struct engine *e);
 /* How long after its BEGIN a POST of unknown fate may be sent again. */
 int64_t engine_resend_after(const struct engine *e, enum cwc_chamber c);
 void engine_new_name(struct engine *e);
-void engine_hold_chamber(struct engine *e, enum cwc_chamber c, int64_t until_us, const char *reason);
+/* Our lease was given away: what is in flight is told, and the next join is under a new name. */
+void engine_fenced(struct engine *e);
 /* For writes that only inform people: whether they arrive does not matter. */
 void engine_ignore_reply(void *arg, enum err err, const struct resp_reply *r);
+
+/* engine_take.c: TAKE and holds */
+void engine_take(struct engine *e, enum cwc_chamber c);
+void engine_hold_chamber(struct engine *e, enum cwc_chamber c, int64_t until_us, const char *reason);
+void engine_hold_office(struct engine *e, enum cwc_chamber c, const char *office, int64_t until_us, const char *reason);
+/* Whether letters of this chamber may be sent now; if not, TAKE asks for what needs no POST. */
+bool engine_chamber_open(const struct engine *e, enum cwc_chamber c);
 
 /* engine_letter.c */
 struct slot *engine_slot_get(struct engine *e, enum cwc_chamber c);
 void engine_letter_start(struct slot *s, const struct queue_taken *t);
 void engine_letter_event(struct slot *s, enum pipeline_event ev);
-void engine_letters_tick(struct engine *e, int64_t boot_us);
+/* REPLICATING: the intent is where it must be, or too few have it. */
+void engine_letter_replicated(struct slot *s, bool enough);
+/* Nothing was sent: what SETTLE shall say. */
+void engine_letter_unsent(struct slot *s, enum queue_verb verb);
+
+/* engine_settle.c */
+void engine_settle_send(struct slot *s);
+void engine_settle_tick(struct engine *e, int64_t boot_us);
+
+/* engine_recent.c: says again what was settled lately */
+void engine_recent_say(struct engine *e);
+/* Used by both: one SETTLE, and the BEGIN that Redis lost. */
+void engine_say_settle(struct engine *e, const struct recent_settle *r, queue_settle_cb cb, void *arg);
+void engine_say_begin(struct engine *e, const struct recent_settle *r, queue_begin_cb cb, void *arg);
+void engine_ignore_begin(void *arg, enum err err, const struct queue_begin_answer *a);
+void engine_log_orphan(const struct recent_settle *r);
+void engine_log_breakers(const struct queue_settle_answer *a);
+void engine_log_settle_error(const struct recent_settle *r, enum err err);
+/* 0.2 s, doubling to most_us. */
+int64_t engine_pause_us(unsigned tries, int64_t most_us);
+
+/* engine_replicas.c: WAIT */
+bool engine_replicas_needed(const struct engine *e, enum cwc_chamber c);
+/* For all slots that are REPLICATING and not yet asked for. */
+void engine_replicas_ask(struct engine *e);
+void engine_replicas_tick(struct engine *e, int64_t boot_us);
+
+/* engine_watch.c: maintenance windows and alarms */
+ERR_MUST_CHECK enum err engine_watch_open(struct engine *e, const char **ret_key, const char **ret_rule);
+void engine_watch_free(struct engine *e);
+void engine_watch_tick(struct engine *e, int64_t boot_us);
+/* What BEAT said: alarms when people must come before something is full. */
+void engine_watch_counts(struct engine *e, const struct queue_beat_answer *a);
 
 /* engine_offices.c */
 void engine_offices_tick(struct lane *l, int64_t boot_us);

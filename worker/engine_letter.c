@@ -6,8 +6,8 @@
 #include "worker/base/log.h"
 #include "worker/engine_internal.h"
 
-#define SETTLE_RETRY_US     200000
-#define SETTLE_RETRY_MAX_US (2 * ENGINE_SECOND_US)
+/* How long an accepted letter to one office proves that our access is right. */
+#define TOOK_US (60 * ENGINE_SECOND_US)
 
 struct slot *engine_slot_get(struct engine *e, enum cwc_chamber c)
 {
@@ -42,7 +42,7 @@ static void copy(char *to, size_t size, struct span from)
 	to[from.n] = '\0';
 }
 
-static void back_unsent(struct slot *s, enum queue_verb verb)
+void engine_letter_unsent(struct slot *s, enum queue_verb verb)
 {
 	memset(&s->decision, 0, sizeof s->decision);
 	s->decision.verb = verb;
@@ -74,7 +74,7 @@ void engine_letter_start(struct slot *s, const struct queue_taken *t)
 	if (s->prepared.send && s->prepared.chamber != s->chamber) {
 		/* Jobs to be ended may come from either chamber's TAKE; a letter only goes to its own. */
 		s->prepared.send = false;
-		back_unsent(s, QUEUE_RELEASE);
+		engine_letter_unsent(s, QUEUE_RELEASE);
 	}
 	engine_letter_event(s, s->prepared.send ? PIPELINE_ON_READY : PIPELINE_ON_UNFIT);
 }
@@ -122,6 +122,26 @@ static bool on_the_wire(const struct slot *s)
 	return false;
 }
 
+/* Looked at last before the POST: also after a WAIT, since time has passed. */
+static void go(struct slot *s)
+{
+	struct engine *e = s->engine;
+	bool in_time = clock_boot_us() - s->taken_boot_us <= ENGINE_GRANT_US && !e->drain_cancelled &&
+		       !e->lane[s->chamber].in_window;
+	if (!in_time || on_the_wire(s) || !pace_take(&e->lane[s->chamber].pace, clock_boot_us())) {
+		engine_letter_unsent(s, QUEUE_NOT_SENT);
+		engine_letter_event(s, PIPELINE_ON_TOO_LATE);
+		return;
+	}
+	if (seen_has(e->seen, s->prepared.delivery_id)) {
+		decide_end(&s->decision, OUT_ACCEPTED_EARLIER, 0);
+		memcpy(s->decision.detail, "seen_this_boot", sizeof "seen_this_boot");
+		engine_letter_event(s, PIPELINE_ON_TOO_LATE);
+		return;
+	}
+	engine_letter_event(s, PIPELINE_ON_GO);
+}
+
 static void went(struct slot *s, const struct queue_begin_answer *a)
 {
 	struct prepared *p = &s->prepared;
@@ -132,33 +152,32 @@ static void went(struct slot *s, const struct queue_begin_answer *a)
 	 * changed outside is tried again within the budget of attempts, then it is dead. */
 	if (!span_eq_str(a->delivery_id, p->delivery_id) || !span_eq_str(a->date, p->date)) {
 		decide(s, OUT_NOT_SENT, -1, "record_changed");
+		s->decision.site = DECIDE_SITE_SILENT;
 		engine_letter_event(s, PIPELINE_ON_TOO_LATE);
-		return;
+	} else if (engine_replicas_needed(s->engine, s->chamber)) {
+		engine_letter_unsent(s, QUEUE_NOT_SENT); /* what is true of it until there is a GO */
+		engine_letter_event(s, PIPELINE_ON_GO_ALONE);
+	} else {
+		go(s);
 	}
-	bool in_time = clock_boot_us() - s->taken_boot_us <= ENGINE_GRANT_US;
-	if (!in_time || on_the_wire(s) || !pace_take(&s->engine->lane[s->chamber].pace, clock_boot_us())) {
-		back_unsent(s, QUEUE_NOT_SENT);
-		engine_letter_event(s, PIPELINE_ON_TOO_LATE);
-		return;
-	}
-	if (seen_has(s->engine->seen, p->delivery_id)) {
-		decide_end(&s->decision, OUT_ACCEPTED_EARLIER, 0);
-		memcpy(s->decision.detail, "seen_this_boot", sizeof "seen_this_boot");
-		engine_letter_event(s, PIPELINE_ON_TOO_LATE);
-		return;
-	}
-	engine_letter_event(s, PIPELINE_ON_GO);
+}
+
+void engine_letter_replicated(struct slot *s, bool enough)
+{
+	if (enough)
+		go(s);
+	else
+		engine_letter_event(s, PIPELINE_ON_NO_GO);
 }
 
 static void begun(void *arg, enum err err, const struct queue_begin_answer *a)
 {
 	struct slot *s = arg;
 	if (err != ERR_OK) {
-		/* Whether BEGIN was carried out is not known; GO never came, so nothing was sent. */
-		struct engine *e = s->engine;
+		/* Whether BEGIN was carried out is not known; GO never came, so nothing was sent, and that is said: a
+		 * record left begun would be of unknown fate when our lease is over. */
+		engine_letter_unsent(s, QUEUE_NOT_SENT);
 		engine_letter_event(s, PIPELINE_ON_LOST);
-		if (err != ERR_QUEUE_LOST)
-			engine_adopt(e); /* after the slot is gone: its token is not known any more */
 		return;
 	}
 	switch (a->status) {
@@ -167,7 +186,7 @@ static void begun(void *arg, enum err err, const struct queue_begin_answer *a)
 		return;
 	case QUEUE_BEGIN_STALE:
 		/* Not ours any more. SETTLE says so too, and takes the token out of what is in flight. */
-		back_unsent(s, QUEUE_RELEASE);
+		engine_letter_unsent(s, QUEUE_RELEASE);
 		engine_letter_event(s, PIPELINE_ON_STALE);
 		return;
 	case QUEUE_BEGIN_CANCELLED:
@@ -175,19 +194,19 @@ static void begun(void *arg, enum err err, const struct queue_begin_answer *a)
 		decide_end(&s->decision, OUT_CANCELLED, s->known.unknowns);
 		break;
 	case QUEUE_BEGIN_OLDGEN:
-		back_unsent(s, QUEUE_REFUSED);
+		engine_letter_unsent(s, QUEUE_REFUSED);
 		memcpy(s->decision.detail, "job_generation", sizeof "job_generation");
 		break;
 	case QUEUE_BEGIN_CLOSE:
 	case QUEUE_BEGIN_HELD:
 	case QUEUE_BEGIN_SKEW:
-		back_unsent(s, QUEUE_RELEASE);
+		engine_letter_unsent(s, QUEUE_RELEASE);
 		break;
 	}
 	engine_letter_event(s, PIPELINE_ON_NO_GO);
 }
 
-static void send_begin(struct slot *s, queue_begin_cb cb)
+static void send_begin(struct slot *s)
 {
 	struct queue_begin b = {
 		.worker = s->worker,
@@ -200,7 +219,7 @@ static void send_begin(struct slot *s, queue_begin_cb cb)
 		.expires_us = s->prepared.expires_us,
 		.now_us = clock_wall_us(),
 	};
-	queue_begin(s->engine->queue, &b, cb, s);
+	queue_begin(s->engine->queue, &b, begun, s);
 }
 
 /* --- POST ------------------------------------------------------------------------------------ */
@@ -218,6 +237,7 @@ static void wait_unsent(struct slot *s)
 	randombytes_buf(&random, sizeof random);
 	s->decision.verb = QUEUE_THROTTLED;
 	s->decision.outcome = OUT_NOT_SENT;
+	s->decision.site = DECIDE_SITE_SILENT; /* we may have stood still ourselves */
 	s->decision.due_us = clock_wall_us() + decide_backoff(policy(s, &p), s->known.attempt, random);
 }
 
@@ -233,22 +253,53 @@ static enum outcome classify(struct slot *s, const struct http_answer *a)
 	return suspect && o == OUT_REJECTED_BY_CHAMBER ? OUT_MISCONFIGURED : o;
 }
 
+/* Of the letters that this chamber took, the last two to different offices. */
+static void note_taken(struct lane *l, const char *office)
+{
+	if (strcmp(l->took[0].office, office) != 0)
+		l->took[1] = l->took[0];
+	memcpy(l->took[0].office, office, sizeof l->took[0].office);
+	l->took[0].boot_us = clock_boot_us();
+}
+
+static bool others_taken(const struct lane *l, const char *office)
+{
+	int i = strcmp(l->took[0].office, office) == 0 ? 1 : 0;
+	return l->took[i].office[0] != '\0' && clock_boot_us() - l->took[i].boot_us <= TOOK_US;
+}
+
+/* Before SETTLE on the same connection: what goes back at once must meet the hold. */
+static void hold(const struct slot *s, enum outcome o)
+{
+	const struct decision *d = &s->decision;
+	if (d->hold_us <= 0)
+		return;
+	if (d->hold_office)
+		engine_hold_office(s->engine, s->chamber, s->office, d->hold_us, outcome_name(o));
+	else
+		engine_hold_chamber(s->engine, s->chamber, d->hold_us, outcome_name(o));
+}
+
 static void answered(void *arg, const struct http_answer *a)
 {
 	struct slot *s = arg;
+	struct lane *l = &s->engine->lane[s->chamber];
 	enum outcome o = classify(s, a);
 	s->http_status = a->fate == HTTP_ANSWERED ? a->status : 0;
 	s->ended_us = clock_wall_us();
 	buf_reset(&s->xml);
-	if (outcome_class(o) == OUTCOME_CLASS_ACCEPTED)
+	if (outcome_class(o) == OUTCOME_CLASS_ACCEPTED) {
 		seen_add(s->engine->seen, s->prepared.delivery_id);
+		note_taken(l, s->office);
+	}
+	s->known.others_taken = others_taken(l, s->office);
+	s->known.ours = strcmp(a->why, "cancelled") == 0;
 	decide(s, o, a->retry_after_s, a->fate == HTTP_ANSWERED ? "" : a->why);
 	if (a->fate == HTTP_NOT_SENT && s->engine->draining)
-		back_unsent(s, QUEUE_NOT_SENT); /* cut off by the drain: no attempt was made */
+		engine_letter_unsent(s, QUEUE_NOT_SENT); /* cut off by the drain: no attempt was made */
 	else if (a->fate == HTTP_NOT_SENT && strcmp(a->why, "too_late") == 0 && s->decision.verb != QUEUE_THROTTLED)
 		wait_unsent(s); /* the grant ran out while the connection was made: no attempt was made */
-	if (s->decision.hold_us > 0)
-		engine_hold_chamber(s->engine, s->chamber, s->decision.hold_us, outcome_name(o));
+	hold(s, o);
 	log_event(LOG_LETTER_SENT, LOG_STR(F_SID, s->sid), LOG_STR(F_OFFICE, s->office), LOG_STR(F_FATE, a->why),
 		  LOG_INT(F_HTTP_STATUS, s->http_status), LOG_INT(F_ELAPSED_US, a->elapsed_us));
 	engine_letter_event(s, PIPELINE_ON_ANSWER);
@@ -259,145 +310,6 @@ static void send_post(struct slot *s)
 	s->posted = true;
 	http_post(s->engine->lane[s->chamber].target, span_buf(&s->xml), s->taken_boot_us + ENGINE_GRANT_US, answered,
 		  s);
-}
-
-/* --- SETTLE ---------------------------------------------------------------------------------- */
-
-static void receipt(const struct slot *s, enum outcome o, struct buf *out)
-{
-	const struct config *c = s->engine->config;
-	struct receipt r = {
-		.environment = span_str(c->environment),
-		.queue = span_str(c->queue_name),
-		.sid = span_str(s->sid),
-		.office = span_str(s->office),
-		.generation = s->prepared.generation,
-		.delivery_id = span_str(s->known.attempt > 0 ? s->prepared.delivery_id : ""),
-		.attempt = s->known.attempt,
-		.outcome = span_str(outcome_name(o)),
-		.http_status = s->http_status,
-		.begun_ms = s->known.begun_us / 1000,
-		.ended_ms = s->ended_us / 1000,
-	};
-	buf_init(out, RECEIPT_MAX);
-	receipt_sign(s->engine->o.receipt_key, &r, out);
-	BUG_ON(buf_ok(out) != ERR_OK);
-}
-
-static void log_end(const struct slot *s, const struct queue_settle_answer *a)
-{
-	const struct decision *d = &s->decision;
-	enum log_event ev = LOG_LETTER_LATER;
-	if (d->verb == QUEUE_END || d->verb == QUEUE_CONFLICT)
-		ev = LOG_LETTER_ENDED;
-	else if (d->verb == QUEUE_REFUSED)
-		ev = LOG_JOB_REFUSED;
-	else if (d->verb == QUEUE_RELEASE || d->verb == QUEUE_NOT_SENT || d->verb == QUEUE_LIVE)
-		ev = LOG_LETTER_GIVEN_BACK;
-	log_event(ev, LOG_STR(F_SID, s->sid), LOG_STR(F_OFFICE, s->office),
-		  LOG_STR(F_OUTCOME, outcome_name(d->outcome)),
-		  LOG_STR(F_CLASS, outcome_class_name(outcome_class(d->outcome))), LOG_STR(F_CODE, d->detail),
-		  LOG_INT(F_HTTP_STATUS, s->http_status), LOG_INT(F_ATTEMPT, s->known.attempt), LOG_INT(F_REV, a->rev));
-}
-
-/* The last line of defence: an answer that the queue has no place for is on record at least here. */
-static void log_orphan(const struct slot *s)
-{
-	log_event(LOG_LETTER_ORPHANED, LOG_STR(F_SID, s->sid), LOG_STR(F_OFFICE, s->office),
-		  LOG_STR(F_OUTCOME, outcome_name(s->decision.outcome)),
-		  LOG_STR(F_DELIVERY_ID, s->prepared.delivery_id), LOG_INT(F_HTTP_STATUS, s->http_status));
-}
-
-static void settle_again(struct slot *s)
-{
-	int64_t wait = SETTLE_RETRY_US << (s->settle_tries < 4 ? s->settle_tries : 4);
-	s->settle_tries++;
-	s->settle_boot_us = clock_boot_us() + (wait > SETTLE_RETRY_MAX_US ? SETTLE_RETRY_MAX_US : wait);
-	engine_letter_event(s, PIPELINE_ON_LOST);
-}
-
-/* The intent is on record again (or never will be): now the outcome. */
-static void rebegun(void *arg, enum err err, const struct queue_begin_answer *a)
-{
-	struct slot *s = arg;
-	s->settle_sent = false;
-	(void)err;
-	(void)a;
-	settle_again(s);
-}
-
-/* SETTLE does not fit the record. After a POST that means that the queue lost its BEGIN (a failover, a restart with an
- * older file): the intent is recorded anew under the same token, so that the outcome finds its place, and the job is
- * not forgotten, since it would go back as unsent. */
-static void forgotten(struct slot *s)
-{
-	struct engine *e = s->engine;
-	log_event(LOG_QUEUE_ERROR, LOG_STR(F_COMMAND, "settle"), LOG_STR(F_SID, s->sid), LOG_STR(F_OFFICE, s->office));
-	if (!s->posted) {
-		engine_letter_event(s, PIPELINE_ON_SETTLED);
-		engine_adopt(e);
-	} else {
-		s->settle_sent = true;
-		send_begin(s, rebegun);
-	}
-}
-
-static void settled(void *arg, enum err err, const struct queue_settle_answer *a)
-{
-	struct slot *s = arg;
-	s->settle_sent = false;
-	if (err != ERR_OK) {
-		settle_again(s);
-		return;
-	}
-	if (a->status == QUEUE_SETTLE_BUG) {
-		forgotten(s);
-		return;
-	}
-	if (a->status == QUEUE_SETTLE_OK || a->status == QUEUE_SETTLE_LATE)
-		log_end(s, a);
-	else if (a->status == QUEUE_SETTLE_STALE && s->posted)
-		log_orphan(s); /* the queue knows nothing of this POST: what came of it is only here */
-	engine_letter_event(s, PIPELINE_ON_SETTLED);
-}
-
-static void send_settle(struct slot *s)
-{
-	const struct decision *d = &s->decision;
-	struct buf main_receipt, other;
-	if (!queue_is_up(s->engine->queue))
-		return; /* the tick sends it when the queue is back */
-	if (s->ended_us == 0)
-		s->ended_us = clock_wall_us();
-	/* Of the two readings of a 409 only the one that this worker can stand for is signed. */
-	bool conflict = d->verb == QUEUE_CONFLICT;
-	buf_init(&main_receipt, RECEIPT_MAX);
-	buf_init(&other, RECEIPT_MAX);
-	if (conflict || d->verb == QUEUE_END)
-		receipt(s, d->outcome, conflict && d->outcome == OUT_ID_CONFLICT ? &other : &main_receipt);
-	struct queue_settle q = {
-		.worker = s->worker,
-		.sid = span_str(s->sid),
-		.office = span_str(s->office),
-		.token = span_str(s->token),
-		.verb = d->verb,
-		.state = d->verb == QUEUE_END ? outcome_state_name(outcome_state(d->outcome)) : "",
-		.outcome = outcome_name(d->outcome),
-		.class_ = outcome_class_name(outcome_class(d->outcome)),
-		.retryable = outcome_retryable(d->outcome),
-		.detail = span_str(d->detail),
-		.http_status = s->http_status,
-		.due_us = d->due_us,
-		.now_us = s->ended_us, /* what the receipt says, however late this arrives */
-		.generation = s->prepared.expires_us > 0 ? (int64_t)s->prepared.generation : -1,
-		.begun_us = s->known.begun_us,
-		.receipt = span_buf(&main_receipt),
-		.receipt_alt = span_buf(&other),
-	};
-	s->settle_sent = true;
-	queue_settle(s->engine->queue, &q, settled, s);
-	buf_clear(&main_receipt);
-	buf_clear(&other);
 }
 
 /* --- the walk -------------------------------------------------------------------------------- */
@@ -412,7 +324,7 @@ void engine_letter_event(struct slot *s, enum pipeline_event ev)
 	case PIPELINE_DO_NONE:
 		break;
 	case PIPELINE_DO_BEGIN:
-		send_begin(s, begun);
+		send_begin(s);
 		break;
 	case PIPELINE_DO_POST:
 		send_post(s);
@@ -420,7 +332,11 @@ void engine_letter_event(struct slot *s, enum pipeline_event ev)
 	case PIPELINE_DO_SETTLE:
 		buf_reset(&s->xml);
 		if (s->settle_boot_us == 0)
-			send_settle(s);
+			engine_settle_send(s);
+		break;
+	case PIPELINE_DO_WAIT:
+		s->waits_replica = true;
+		engine_replicas_ask(s->engine);
 		break;
 	case PIPELINE_DO_FORGET:
 		forget(s);
@@ -428,17 +344,5 @@ void engine_letter_event(struct slot *s, enum pipeline_event ev)
 	case PIPELINE_DO_IMPOSSIBLE:
 	case PIPELINE_ACTION_COUNT:
 		BUG_ON(action == PIPELINE_DO_IMPOSSIBLE || action == PIPELINE_ACTION_COUNT);
-	}
-}
-
-/* Settlements that wait for the queue, or for their next try. */
-void engine_letters_tick(struct engine *e, int64_t boot_us)
-{
-	if (!queue_is_up(e->queue) || e->membership != ENGINE_MEMBER)
-		return;
-	for (size_t i = 0; i < e->n_slots; i++) {
-		struct slot *s = &e->slots[i];
-		if (s->state == PIPELINE_SETTLING && !s->settle_sent && boot_us >= s->settle_boot_us)
-			send_settle(s);
 	}
 }

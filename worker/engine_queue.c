@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <sodium.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "worker/base/clock.h"
@@ -8,11 +9,8 @@
 #include "worker/base/text.h"
 #include "worker/engine_internal.h"
 
-/* An idle worker looks for new jobs this often; a busy one after each answer. */
-#define IDLE_LOOK_US    100000
-#define PARTIAL_LOOK_US 2000
-#define ERROR_LOOK_US   500000
-#define JOIN_RETRY_US   ENGINE_SECOND_US
+#define JOIN_RETRY_US ENGINE_SECOND_US
+#define REAP_EVERY_US ENGINE_SECOND_US
 
 static int64_t lease_us(const struct engine *e)
 {
@@ -39,12 +37,13 @@ static void all(struct engine *e, enum pipeline_event ev)
 	}
 }
 
-static void fenced(struct engine *e)
+void engine_fenced(struct engine *e)
 {
 	if (e->membership == ENGINE_AWAY)
 		return;
 	log_event(LOG_QUEUE_FENCED, LOG_STR(F_WORKER, e->worker), LOG_INT(F_IN_FLIGHT, e->in_flight));
 	e->membership = ENGINE_AWAY;
+	e->recent_first = false;
 	e->join_boot_us = 0;
 	all(e, PIPELINE_ON_FENCED);
 	engine_new_name(e);
@@ -76,7 +75,9 @@ static void add_key(const struct keyring_key *k, struct buf *b)
 static void member(struct engine *e)
 {
 	e->membership = ENGINE_MEMBER;
-	engine_letters_tick(e, clock_boot_us());
+	if (engine_replicas_needed(e, CWC_HOUSE) || engine_replicas_needed(e, CWC_SENATE))
+		engine_replicas_ask(e); /* known before the first letter, and once a lease when there are none */
+	engine_settle_tick(e, clock_boot_us());
 	engine_take(e, CWC_HOUSE);
 	engine_take(e, CWC_SENATE);
 }
@@ -87,7 +88,7 @@ static void adopted(void *arg, enum err err, bool was_fenced, int64_t n)
 	if (e->membership != ENGINE_ADOPTING)
 		return;
 	if (err == ERR_OK && was_fenced) {
-		fenced(e);
+		engine_fenced(e);
 		return;
 	}
 	if (err != ERR_OK) {
@@ -101,20 +102,36 @@ static void adopted(void *arg, enum err err, bool was_fenced, int64_t n)
 	member(e);
 }
 
-void engine_adopt(struct engine *e)
+/* All tokens under our present name whose jobs may be ours on record: those in flight, and those that were settled and
+ * whose SETTLE may be lost again. The caller frees. */
+static struct span *tokens(const struct engine *e, size_t *ret_n)
 {
-	struct span token[ENGINE_SLOTS_MAX];
+	struct span *token = xcalloc(e->n_slots + recent_count_open(e->recent) + 1, sizeof *token);
 	size_t n = 0;
-	if (e->membership != ENGINE_JOINING && e->membership != ENGINE_MEMBER)
-		return;
-	e->membership = ENGINE_ADOPTING;
-	e->adopt_boot_us = clock_boot_us() + lease_us(e);
 	for (size_t i = 0; i < e->n_slots; i++) {
-		struct slot *s = &e->slots[i];
+		const struct slot *s = &e->slots[i];
 		if (s->state != PIPELINE_GONE && strcmp(s->worker, e->worker) == 0)
 			token[n++] = span_str(s->token);
 	}
+	const struct recent_entry *r = NULL;
+	while ((r = recent_next_open(e->recent, r)) != NULL) {
+		if (strcmp(r->settle.worker, e->worker) == 0)
+			token[n++] = span_str(r->settle.token);
+	}
+	*ret_n = n;
+	return token;
+}
+
+void engine_adopt(struct engine *e)
+{
+	size_t n;
+	if ((e->membership != ENGINE_JOINING && e->membership != ENGINE_MEMBER) || e->recent_first)
+		return;
+	e->membership = ENGINE_ADOPTING;
+	e->adopt_boot_us = clock_boot_us() + lease_us(e);
+	struct span *token = tokens(e, &n);
 	queue_adopt(e->queue, e->worker, clock_wall_us(), token, n, adopted, e);
+	free(token);
 }
 
 static void note_skew(struct engine *e, int64_t redis_us)
@@ -140,7 +157,9 @@ static void joined(void *arg, enum err err, const struct queue_beat_answer *a)
 		e->beat_boot_us = clock_boot_us() + lease_us(e) / 3;
 		e->membership = ENGINE_JOINING;
 		e->published = true;
-		engine_adopt(e);
+		e->reap_boot_us = 0; /* if a worker of our name was here before, its jobs wait */
+		e->recent_first = true;
+		engine_recent_say(e); /* then ADOPT */
 		return;
 	case QUEUE_BEAT_VERSION:
 		e->queue_error = ERR_QUEUE_VERSION;
@@ -176,7 +195,8 @@ static void join(struct engine *e)
 				span_lit("receipt_key"),    span_str(receipt_hex),
 				span_lit("keys"),           span_buf(&keys) };
 	size_t n = e->published ? 0 : sizeof field / sizeof field[0];
-	queue_join(e->queue, e->worker, lease_us(e), clock_wall_us(), field, n, joined, e);
+	queue_join(e->queue, e->worker, lease_us(e), clock_wall_us(), e->o.machine != NULL ? e->o.machine : "", field,
+		   n, joined, e);
 	buf_clear(&keys);
 }
 
@@ -186,14 +206,16 @@ static void beaten(void *arg, enum err err, const struct queue_beat_answer *a)
 	e->beat_sent = false;
 	if (err != ERR_OK)
 		return;
-	if (a->status == QUEUE_BEAT_OK)
+	if (a->status == QUEUE_BEAT_OK) {
 		note_skew(e, a->redis_us);
-	else if (a->status == QUEUE_BEAT_FENCED)
-		fenced(e);
-	else if (a->status == QUEUE_BEAT_VERSION) {
+		engine_watch_counts(e, a);
+	} else if (a->status == QUEUE_BEAT_FENCED) {
+		engine_fenced(e);
+	} else if (a->status == QUEUE_BEAT_VERSION) {
 		e->queue_error = ERR_QUEUE_VERSION; /* a newer release took over: take nothing more */
 		e->membership = ENGINE_AWAY;
 		e->join_boot_us = clock_boot_us() + JOIN_RETRY_US;
+		e->recent_first = false;
 	}
 }
 
@@ -219,7 +241,7 @@ static void reaped(void *arg, enum err err, bool was_fenced, int64_t n)
 	struct engine *e = arg;
 	e->reap_sent = false;
 	if (err == ERR_OK && was_fenced)
-		fenced(e);
+		engine_fenced(e);
 	else if (err == ERR_OK && n > 0)
 		log_event(LOG_QUEUE_RECOVERED, LOG_INT(F_COUNT, n));
 }
@@ -247,13 +269,14 @@ static void reap(struct engine *e)
 
 void engine_queue_tick(struct engine *e, int64_t boot_us)
 {
+	recent_expire(e->recent, boot_us);
 	if (!queue_is_up(e->queue) || e->left)
 		return;
-	if (e->membership == ENGINE_AWAY && boot_us >= e->join_boot_us) {
+	if (e->membership == ENGINE_AWAY && boot_us >= e->join_boot_us)
 		join(e);
-		return;
-	}
-	if (e->membership != ENGINE_MEMBER && e->membership != ENGINE_ADOPTING)
+	engine_recent_say(e);
+	engine_replicas_tick(e, boot_us);
+	if (e->membership != ENGINE_MEMBER && e->membership != ENGINE_ADOPTING && !e->recent_first)
 		return;
 	if (!e->beat_sent && boot_us >= e->beat_boot_us) {
 		e->beat_sent = true;
@@ -266,7 +289,7 @@ void engine_queue_tick(struct engine *e, int64_t boot_us)
 		engine_adopt(e);
 	if (!e->reap_sent && boot_us >= e->reap_boot_us) {
 		/* Jitter, so that a fleet does not sweep in step. */
-		e->reap_boot_us = boot_us + lease_us(e) / 6 + randombytes_uniform((uint32_t)(lease_us(e) / 6));
+		e->reap_boot_us = boot_us + REAP_EVERY_US + randombytes_uniform(REAP_EVERY_US);
 		reap(e);
 	}
 }
@@ -289,112 +312,8 @@ void engine_queue_down(void *arg, enum err why, const char *detail)
 			  LOG_STR(F_CODE, err_name(why)), LOG_INT(F_IN_FLIGHT, e->in_flight));
 	e->queue_error = why;
 	e->membership = ENGINE_AWAY;
-}
-
-/* --- TAKE ------------------------------------------------------------------------------------ */
-
-static void take_timer(uv_timer_t *t)
-{
-	struct lane *l = t->data;
-	l->take_boot_us = 0; /* the loop's clock may be a little ahead of ours */
-	engine_take(l->engine, l->chamber);
-}
-
-static void look_again(struct lane *l, int64_t in_us)
-{
-	l->take_boot_us = clock_boot_us() + in_us;
-	/* Rounded up: a timer that fires early would spin. */
-	uv_timer_start(&l->timer, take_timer, (uint64_t)(in_us / 1000 + 1), 0);
-}
-
-static int64_t idle_wait(int64_t wait_us)
-{
-	if (wait_us < PARTIAL_LOOK_US)
-		return PARTIAL_LOOK_US;
-	return wait_us > IDLE_LOOK_US ? IDLE_LOOK_US : wait_us;
-}
-
-static void taken(void *arg, enum err err, const struct queue_take_answer *a)
-{
-	struct lane *l = arg;
-	struct engine *e = l->engine;
-	l->take_sent = false;
-	if (err != ERR_OK) {
-		log_event(LOG_QUEUE_ERROR, LOG_STR(F_COMMAND, "take"), LOG_STR(F_CODE, err_name(err)));
-		look_again(l, ERROR_LOOK_US);
-		if (err == ERR_QUEUE_SCRIPT)
-			engine_adopt(e);
-		return;
-	}
-	if (a->status == QUEUE_TAKE_FENCED) {
-		fenced(e);
-		return;
-	}
-	if (a->status == QUEUE_TAKE_SKEW) {
-		e->skewed = true;
-		look_again(l, ENGINE_SECOND_US);
-		return;
-	}
-	e->queue_error = a->full ? ERR_QUEUE_FULL : ERR_OK;
-	look_again(l, a->n == 0 ? idle_wait(a->wait_us) : PARTIAL_LOOK_US);
-	/* What was not asked for goes back. */
-	for (size_t i = 0; i < a->n && i < l->asked; i++)
-		engine_letter_start(engine_slot_get(e, l->chamber), &a->job[i]);
-	if (a->adopt || a->n > l->asked)
-		engine_adopt(e);
-}
-
-static bool may_take(const struct engine *e, enum cwc_chamber c)
-{
-	const struct lane *l = &e->lane[c];
-	return l->enabled && !l->take_sent && !e->draining && !e->skewed && e->membership == ENGINE_MEMBER &&
-	       clock_boot_us() < e->adopt_boot_us && queue_is_up(e->queue) && clock_boot_us() >= l->take_boot_us &&
-	       engine_offices_allow(e, c);
-}
-
-void engine_take(struct engine *e, enum cwc_chamber c)
-{
-	struct lane *l = &e->lane[c];
-	const struct config_chamber *ch = &e->config->chamber[c];
-	if (!may_take(e, c))
-		return;
-	unsigned room = ch->concurrency - l->in_flight;
-	/* In batches: a call for each free slot would cost more than the letters. */
-	if (room == 0 || (room < ch->concurrency / 4 && l->in_flight > 0))
-		return;
-	double rate = ch->rate > 0 && ch->rate < ch->rate_ceiling ? ch->rate : ch->rate_ceiling;
-	struct queue_take t = {
-		.chamber = cwc_chamber_name(c),
-		.worker = e->worker,
-		.take_id = ++e->take_id,
-		.n = room > QUEUE_TAKE_MAX ? QUEUE_TAKE_MAX : room,
-		.now_us = clock_wall_us(),
-		.chamber_period_us = (int64_t)(ENGINE_SECOND_US / rate),
-		.chamber_burst = ch->burst,
-		.office_period_us = ch->office_rate > 0 ? (int64_t)(ENGINE_SECOND_US / ch->office_rate) : 0,
-		.office_burst = ch->office_burst,
-		.office_cap = ch->office_concurrency,
-	};
-	l->take_sent = true;
-	l->asked = t.n;
-	l->take_sent_boot_us = clock_boot_us();
-	queue_take(e->queue, &t, taken, l);
-}
-
-/* --- holds ----------------------------------------------------------------------------------- */
-
-static void held(void *arg, enum err err, bool was_fenced, int64_t n)
-{
-	(void)arg;
-	(void)was_fenced;
-	(void)n;
-	if (err != ERR_OK)
-		log_event(LOG_QUEUE_ERROR, LOG_STR(F_COMMAND, "hold"), LOG_STR(F_CODE, err_name(err)));
-}
-
-void engine_hold_chamber(struct engine *e, enum cwc_chamber c, int64_t until_us, const char *reason)
-{
-	log_event(LOG_CHAMBER_HELD, LOG_STR(F_CHAMBER, cwc_chamber_name(c)), LOG_STR(F_REASON, reason),
-		  LOG_INT(F_WAIT_MS, (until_us - clock_wall_us()) / 1000));
-	queue_hold(e->queue, cwc_chamber_name(c), until_us, e->worker, reason, held, NULL);
+	e->recent_first = false;
+	recent_doubt(e->recent);
+	for (size_t i = 0; i < e->n_slots; i++)
+		e->slots[i].moved = true;
 }

@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cwc/windows.h"
+#include "worker/alone.h"
 #include "worker/base/log.h"
 #include "worker/base/secret.h"
 #include "worker/engine.h"
@@ -67,7 +69,7 @@ static void print_buf(FILE *f, struct buf *b)
 static int load_config(const struct options *o, struct config *c)
 {
 	struct config_problems problems;
-	if (config_load(o->measured, o->host, c, &problems) == ERR_OK)
+	if (config_load(o->measured, o->host, cwc_windows_good, c, &problems) == ERR_OK)
 		return 0;
 	for (size_t i = 0; i < problems.n; i++) {
 		struct buf line;
@@ -183,6 +185,8 @@ static void on_ready(void *arg, bool ready)
 static int serve(struct worker *w)
 {
 	const char *key, *rule;
+	char machine[ALONE_MACHINE_SIZE];
+	alone_claim(w->config.queue_name, w->config.name, machine);
 	struct engine_options o = {
 		.config = &w->config,
 		.ring = w->ring,
@@ -190,6 +194,7 @@ static int serve(struct worker *w)
 		.api_key = { w->api_key[0], w->api_key[1] },
 		.queue_password = w->queue_password,
 		.version = CWC_VERSION,
+		.machine = machine,
 		.on_ready = on_ready,
 	};
 	BUG_ON(uv_loop_init(&w->loop) != 0);

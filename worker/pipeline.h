@@ -8,15 +8,20 @@
  * classified (ANSWER) and SETTLE is sent: SETTLING. When the queue confirms it (SETTLED), the job
  * is GONE: its slot is free and its XML is wiped.
  *
+ * Where replicas must have the intent before the letter leaves, the answer to BEGIN is GO_ALONE: so far one server
+ * knows. The job is REPLICATING while a WAIT asks how many have it; enough of them is the GO.
+ *
  * What can go wrong has its own events:
  * - UNFIT: the job ends or waits without being sent (expired, refused, invalid, office unavailable).
- * - NO_GO, STALE: BEGIN said no (cancelled, held, old generation) or that the job is not ours.
+ * - NO_GO, STALE: BEGIN said no (cancelled, held, old generation) or that the job is not ours. After GO_ALONE NO_GO
+ *   means too few replicas: the job goes back unsent.
  * - TOO_LATE: GO came, but more than two seconds ago by the boot-time clock (a stopped process).
- * - LOST: the connection broke. A job without GO is forgotten: ADOPT gives it back, so it is
- *   certain that nothing left. A POST under way goes on. A SETTLE is repeated under its token.
+ * - LOST: the connection broke, or BEGIN failed. A job that is BEGINNING or REPLICATING may be begun on record, so
+ *   that by the time the queue is back somebody may have called it of unknown fate; it is settled as not sent, which
+ *   is certain and ends that doubt. A POST under way goes on. A SETTLE is repeated under its token.
  * - FENCED: the lease was given away. BEGIN and SETTLE are still answered, in order, and say what
- *   is left of the job; a POST under way goes on, since it cannot be taken back, and its answer is
- *   reported as a late one.
+ *   is left of the job; one that is REPLICATING is settled as not sent; a POST under way goes on, since it cannot be
+ *   taken back, and its answer is reported as a late one.
  */
 #ifndef WORKER_PIPELINE_H
 #define WORKER_PIPELINE_H
@@ -24,17 +29,19 @@
 #include "worker/base/err.h"
 
 /* X(ENUM, name) */
-#define PIPELINE_STATES(X)        \
-	X(TAKEN, "taken")         \
-	X(BEGINNING, "beginning") \
-	X(POSTING, "posting")     \
-	X(SETTLING, "settling")   \
+#define PIPELINE_STATES(X)            \
+	X(TAKEN, "taken")             \
+	X(BEGINNING, "beginning")     \
+	X(REPLICATING, "replicating") \
+	X(POSTING, "posting")         \
+	X(SETTLING, "settling")       \
 	X(GONE, "gone")
 
 #define PIPELINE_EVENTS(X)      \
 	X(READY, "ready")       \
 	X(UNFIT, "unfit")       \
 	X(GO, "go")             \
+	X(GO_ALONE, "go_alone") \
 	X(NO_GO, "no_go")       \
 	X(TOO_LATE, "too_late") \
 	X(STALE, "stale")       \
@@ -46,6 +53,7 @@
 #define PIPELINE_ACTIONS(X) \
 	X(NONE, "none")     \
 	X(BEGIN, "begin")   \
+	X(WAIT, "wait")     \
 	X(POST, "post")     \
 	X(SETTLE, "settle") \
 	X(FORGET, "forget") \

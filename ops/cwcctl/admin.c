@@ -6,30 +6,30 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "ops/cwcctl/holds.h"
 #include "ops/cwcctl/out.h"
 #include "ops/cwcctl/units.h"
 #include "worker/base/clock.h"
 #include "worker/base/text.h"
 
-#define WHO_SIZE   64
 #define REASON_MAX 200
 
-static void who_am_i(char out[WHO_SIZE])
+void admin_who(char ret_who[ADMIN_WHO_SIZE])
 {
 	char host[HOST_NAME_MAX + 1] = "?";
 	const struct passwd *p = getpwuid(geteuid());
 	if (gethostname(host, sizeof(host)) == 0)
 		host[sizeof(host) - 1] = '\0';
 	if (p != NULL)
-		snprintf(out, WHO_SIZE, "%.31s@%.30s", p->pw_name, host);
+		snprintf(ret_who, ADMIN_WHO_SIZE, "%.31s@%.30s", p->pw_name, host);
 	else
-		snprintf(out, WHO_SIZE, "%u@%.30s", (unsigned)geteuid(), host);
+		snprintf(ret_who, ADMIN_WHO_SIZE, "%u@%.30s", (unsigned)geteuid(), host);
 }
 
 struct resp_reply *admin_call(struct ctl *c, const char *verb, const char *a, const char *b, const char *arg_c)
 {
-	char who[WHO_SIZE];
-	who_am_i(who);
+	char who[ADMIN_WHO_SIZE];
+	admin_who(who);
 	return session_script(c, "admin",
 			      SESSION_ARGV(span_str(verb), span_str(who), span_str(a), span_str(b), span_str(arg_c)));
 }
@@ -91,21 +91,47 @@ int cmd_hold(struct ctl *c)
 	return CTL_OK;
 }
 
+/* What stands in its way now. False after a report. */
+static bool what_stands(struct ctl *c, bool *ret_held, bool *ret_broken)
+{
+	struct resp_reply *hold = NULL, *breaker = NULL;
+	struct span what = span_str(c->arg[0]);
+	session_send(c, SESSION_ARGV(span_lit("HGET"), session_key(c, "holds"), what), &hold);
+	session_send(c, SESSION_ARGV(span_lit("HGET"), session_key(c, "breaker"), what), &breaker);
+	bool good = session_wait(c, false) == ERR_OK;
+	if (good) {
+		json_t *h = holds_hold(resp_text(hold), clock_wall_us()), *b = holds_breaker(resp_text(breaker));
+		*ret_held = json_is_object(h);
+		*ret_broken = json_is_object(b);
+		json_decref(h);
+		json_decref(b);
+	}
+	reply_free(hold);
+	reply_free(breaker);
+	return good;
+}
+
 int cmd_resume(struct ctl *c)
 {
+	bool held, broken;
 	int code = args_what(c->arg[0]);
 	if (code == 0)
 		code = session_open(c);
 	if (code != 0)
 		return code;
+	if (!what_stands(c, &held, &broken))
+		return c->session->code;
 	struct resp_reply *r = admin_call(c, "resume", c->arg[0], "", "");
 	if (r == NULL)
 		return c->session->code;
-	bool was = resp_number(resp_at(r, 1)) > 0;
 	reply_free(r);
 	if (c->json)
-		out_document(json_pack("{s:s, s:b}", "resumed", c->arg[0], "was_held", was));
+		out_document(
+			json_pack("{s:s, s:b, s:b}", "resumed", c->arg[0], "was_held", held, "was_broken", broken));
+	else if (broken)
+		printf("%s goes on: its breaker%s ended; it opens again if it still does not answer\n", c->arg[0],
+		       held ? " and its hold have" : " has");
 	else
-		printf(was ? "%s goes on\n" : "%s was not held\n", c->arg[0]);
+		printf(held ? "%s goes on\n" : "%s was not held\n", c->arg[0]);
 	return CTL_OK;
 }

@@ -11,4 +11,8 @@
 /* The script ADMIN; the reply's first word says how it went. NULL after a report. */
 struct resp_reply *admin_call(struct ctl *c, const char *verb, const char *a, const char *b, const char *arg_c);
 
+/* user@host, for `audit`. */
+#define ADMIN_WHO_SIZE 64
+void admin_who(char ret_who[ADMIN_WHO_SIZE]);
+
 #endif

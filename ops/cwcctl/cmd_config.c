@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "config/config.h"
+#include "cwc/windows.h"
 #include "ops/cwcctl/out.h"
 
 #define TEXT_MAX ((size_t)1 << 20)
@@ -39,7 +40,7 @@ static void print_problems(const struct config_problems *p)
 static int load(const struct ctl *c, struct config *config)
 {
 	struct config_problems problems;
-	if (config_load(c->arg[0], c->n_args > 1 ? c->arg[1] : NULL, config, &problems) == ERR_OK)
+	if (config_load(c->arg[0], c->n_args > 1 ? c->arg[1] : NULL, cwc_windows_good, config, &problems) == ERR_OK)
 		return 0;
 	if (c->json)
 		out_document(json_pack("{s:b, s:o}", "good", 0, "problems", problems_json(&problems)));

@@ -46,9 +46,11 @@ static void age(const json_t *o, const char *name, char out[OUT_AGE_SIZE])
 
 static void print_depth(const json_t *o)
 {
-	static const char *const chamber[] = { "waiting", "held", "taken", "begun", "later", "close", "offices" };
-	static const char *const chamber_text[] = { "waiting",     "  of these held",  "taken", "being sent", "later",
-						    "to be ended", "offices with jobs" };
+	static const char *const chamber[] = { "waiting", "held",    "taken",    "begun", "later",
+					       "close",   "offices", "breakers", "down" };
+	static const char *const chamber_text[] = { "waiting",           "  of these held", "taken",
+						    "being sent",        "later",           "to be ended",
+						    "offices with jobs", "offices broken",  "chamber broken" };
 	static const char *const rest[] = { "in", "stuck", "refused", "dead", "unknown", "results", "workers" };
 	char house[OUT_AGE_SIZE], senate[OUT_AGE_SIZE];
 	printf("%-18s %12s %12s\n", "", "HOUSE", "SENATE");

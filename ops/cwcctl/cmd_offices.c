@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Offices: the lists that workers fetched, what waits for each, what is held. */
+/* Offices: the lists that workers fetched, what waits for each, what is held or does not answer. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cwc/cwc.h"
+#include "ops/cwcctl/holds.h"
 #include "ops/cwcctl/out.h"
 #include "ops/cwcctl/session.h"
 #include "worker/base/clock.h"
@@ -25,7 +26,7 @@ struct offices {
 	int64_t now_us;
 	int64_t list_ms[CWC_CHAMBERS]; /* 0: no list */
 	size_t listed[CWC_CHAMBERS];
-	struct resp_reply *lists, *turn[CWC_CHAMBERS], *holds;
+	struct resp_reply *lists, *turn[CWC_CHAMBERS], *holds, *breakers;
 };
 
 /* --- which offices ---------------------------------------------------------------------------- */
@@ -73,6 +74,17 @@ static int by_code(const void *a, const void *b)
 	return strcmp(((const struct office *)a)->code, ((const struct office *)b)->code);
 }
 
+/* The offices among the fields of a hash. */
+static void add_fields(struct offices *x, const struct resp_reply *flat)
+{
+	for (size_t k = 0; flat->type == RESP_ARRAY && k + 1 < flat->n; k += 2) {
+		enum cwc_chamber chamber;
+		struct span what = resp_text(flat->at[k]);
+		if (cwc_office_parse(what, &chamber) == ERR_OK && wants(x, chamber))
+			add(x, what, false);
+	}
+}
+
 static void collect(struct offices *x)
 {
 	for (int i = 0; i < CWC_CHAMBERS; i++) {
@@ -82,59 +94,39 @@ static void collect(struct offices *x)
 		for (size_t k = 0; x->turn[i]->type == RESP_ARRAY && k < x->turn[i]->n; k++)
 			add(x, resp_text(x->turn[i]->at[k]), false);
 	}
-	for (size_t k = 0; x->holds->type == RESP_ARRAY && k + 1 < x->holds->n; k += 2) {
-		enum cwc_chamber chamber;
-		struct span what = resp_text(x->holds->at[k]);
-		if (cwc_office_parse(what, &chamber) == ERR_OK && wants(x, chamber))
-			add(x, what, false);
-	}
+	add_fields(x, x->holds);
+	add_fields(x, x->breakers);
 	qsort(x->at, x->n, sizeof(*x->at), by_code);
 }
 
 /* --- what is said of one ---------------------------------------------------------------------- */
 
-/* "until who reason" of an active hold as JSON, else null. */
 static json_t *hold_json(const struct offices *x, const char *what)
 {
-	struct span s = reply_field(x->holds, what);
-	int64_t until_us;
-	const uint8_t *first = s.n > 0 ? memchr(s.p, ' ', s.n) : NULL;
-	if (first == NULL || text_int(span_of(s.p, (size_t)(first - s.p)), &until_us) != ERR_OK ||
-	    until_us <= x->now_us)
-		return json_null();
-	struct span rest = span_of(first + 1, s.n - (size_t)(first + 1 - s.p));
-	const uint8_t *second = rest.n > 0 ? memchr(rest.p, ' ', rest.n) : NULL;
-	size_t who = second != NULL ? (size_t)(second - rest.p) : rest.n;
-	size_t skip = second != NULL ? who + 1 : who;
-	json_t *o = json_object();
-	json_object_set_new(o, "until", out_time_us(until_us));
-	json_object_set_new(o, "who", out_string(span_of(rest.p, who)));
-	json_object_set_new(o, "reason", out_string(span_of(rest.p + skip, rest.n - skip)));
-	return o;
+	return holds_hold(reply_field(x->holds, what), x->now_us);
 }
 
-static void hold_text(const json_t *hold, char *out, size_t size)
+static json_t *breaker_json(const struct offices *x, const char *what)
 {
-	if (json_is_object(hold))
-		snprintf(out, size, "until %s by %s: %s", json_string_value(json_object_get(hold, "until")),
-			 json_string_value(json_object_get(hold, "who")),
-			 json_string_value(json_object_get(hold, "reason")));
-	else
-		snprintf(out, size, "-");
+	return holds_breaker(reply_field(x->breakers, what));
 }
 
 static json_t *office_row(const struct offices *x, const struct office *o)
 {
-	char text[512];
-	json_t *row = json_object(), *hold = hold_json(x, o->code);
-	hold_text(hold, text, sizeof(text));
+	char text[512], broken[64];
+	json_t *row = json_object(), *hold = hold_json(x, o->code), *breaker = breaker_json(x, o->code);
+	holds_hold_text(hold, text, sizeof(text));
+	holds_breaker_text(breaker, x->now_us, broken, sizeof(broken));
 	json_object_set_new(row, "office", json_string(o->code));
 	json_object_set_new(row, "listed", json_boolean(o->listed));
 	json_object_set_new(row, "waiting", json_integer(resp_number(o->waiting)));
 	json_object_set_new(row, "in_flight", json_integer(resp_number(o->in_flight)));
 	json_object_set_new(row, "hold", x->c->json ? hold : out_string(span_str(text)));
-	if (!x->c->json)
+	json_object_set_new(row, "breaker", x->c->json ? breaker : json_string(broken));
+	if (!x->c->json) {
 		json_decref(hold);
+		json_decref(breaker);
+	}
 	return row;
 }
 
@@ -146,6 +138,7 @@ static json_t *chamber_row(const struct offices *x, enum cwc_chamber chamber)
 	json_object_set_new(o, "listed", json_integer((json_int_t)x->listed[chamber]));
 	json_object_set_new(o, "fetched", out_time_us(x->list_ms[chamber] * 1000));
 	json_object_set_new(o, "hold", hold_json(x, name));
+	json_object_set_new(o, "breaker", breaker_json(x, name));
 	return o;
 }
 
@@ -153,8 +146,8 @@ static void print_chamber(const struct offices *x, enum cwc_chamber chamber)
 {
 	char age[OUT_AGE_SIZE], text[512];
 	const char *name = cwc_chamber_name(chamber);
-	json_t *hold = hold_json(x, name);
-	hold_text(hold, text, sizeof(text));
+	json_t *hold = hold_json(x, name), *breaker = breaker_json(x, name);
+	holds_hold_text(hold, text, sizeof(text));
 	out_age(x->now_us - x->list_ms[chamber] * 1000, age);
 	if (x->list_ms[chamber] > 0)
 		printf("%s: %zu offices take part, by a list that is %s old", name, x->listed[chamber], age);
@@ -164,7 +157,12 @@ static void print_chamber(const struct offices *x, enum cwc_chamber chamber)
 		fputs("; held ", stdout);
 		out_clean(stdout, span_str(text));
 	}
+	if (json_is_object(breaker)) {
+		holds_breaker_text(breaker, x->now_us, text, sizeof(text));
+		printf("; its breaker is open: %s", text);
+	}
 	puts("");
+	json_decref(breaker);
 	json_decref(hold);
 }
 
@@ -175,6 +173,7 @@ static bool read_all(struct offices *x)
 	struct ctl *c = x->c;
 	session_send(c, SESSION_ARGV(span_lit("HGETALL"), session_key(c, "lists")), &x->lists);
 	session_send(c, SESSION_ARGV(span_lit("HGETALL"), session_key(c, "holds")), &x->holds);
+	session_send(c, SESSION_ARGV(span_lit("HGETALL"), session_key(c, "breaker")), &x->breakers);
 	for (int i = 0; i < CWC_CHAMBERS; i++) {
 		char suffix[32];
 		snprintf(suffix, sizeof(suffix), "turn:%s", cwc_chamber_name((enum cwc_chamber)i));
@@ -197,8 +196,8 @@ static bool read_all(struct offices *x)
 static void print_all(struct offices *x)
 {
 	static const struct out_column col[] = {
-		{ "office", "OFFICE" },       { "listed", "LISTED" }, { "waiting", "WAITING" },
-		{ "in_flight", "IN FLIGHT" }, { "hold", "HOLD" },
+		{ "office", "OFFICE" },       { "listed", "LISTED" },   { "waiting", "WAITING" },
+		{ "in_flight", "IN FLIGHT" }, { "breaker", "BREAKER" }, { "hold", "HOLD" },
 	};
 	json_t *rows = json_array(), *chambers = json_array();
 	for (size_t i = 0; i < x->n; i++)
@@ -230,6 +229,7 @@ static void free_all(struct offices *x)
 		reply_free(x->turn[i]);
 	reply_free(x->lists);
 	reply_free(x->holds);
+	reply_free(x->breakers);
 	free(x->at);
 }
 

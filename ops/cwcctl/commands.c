@@ -4,6 +4,10 @@
 
 #define BIT(o) CTL_BIT(OPT_##o)
 #define ANY    CTL_ARGS_MAX
+#define FILTER                                                                                                      \
+	(BIT(OFFICE) | BIT(CHAMBER) | BIT(OUTCOME) | BIT(CLASS) | BIT(OLDER) | BIT(NEWER) | BIT(SID) | BIT(COUNT) | \
+	 BIT(IDS))
+#define BULK (FILTER | BIT(ALL) | BIT(DRY_RUN) | BIT(RATE) | BIT(QUIET))
 #define NO_TEXT                    \
 	{                          \
 		{                  \
@@ -82,6 +86,27 @@ const struct command ctl_commands[] = {
 		NO_TEXT,
 	},
 	{
+		"results trim",
+		"",
+		"Delete results that were read",
+		"Deletes from the front of the stream what every consumer group has read and acknowledged; with "
+		"--before or "
+		"--older only what is before that. What some group has not done with stays: how much of it is older "
+		"than asked "
+		"for, is said, and only --unread deletes it. Without any consumer group nobody can tell what was read, "
+		"so "
+		"--before or --older is needed.\n\nGroups that nobody uses any more keep everything: `XGROUP DESTROY` "
+		"ends them. "
+		"A group that is created while the trim runs is not seen. It deletes in steps of 10000; an interrupt "
+		"stops "
+		"after one.",
+		BIT(BEFORE) | BIT(OLDER) | BIT(UNREAD) | BIT(DRY_RUN) | BIT(QUIET),
+		0,
+		0,
+		cmd_results_trim,
+		{ { "cwcctl results trim --older 30d", "Keep a month, and what was not read:" } },
+	},
+	{
 		"results",
 		"",
 		"Read the results",
@@ -112,44 +137,130 @@ const struct command ctl_commands[] = {
 		cmd_depth,
 		{ { "cwcctl depth --json", "For an autoscaler:" } },
 	},
-	{ "dead list", "", "List the dead letters",
-	  "Letters whose attempts are used up, or that workers died of too often. With --count the newest ones.",
-	  BIT(COUNT), 0, 0, cmd_dead_list, NO_TEXT },
-	{ "dead show", "SID OFFICE", "Show one dead letter", "Everything that is known of it, its attempts included.",
+	{
+		"dead list",
+		"",
+		"List the dead letters",
+		"Letters whose attempts are used up, or that workers died of too often. The filters compose: what is "
+		"listed "
+		"passes all of them. With --count the newest ones. A filter that nothing passes: says so, and the exit "
+		"status is "
+		"1.\n\nLeftovers, entries that their letter's record does not confirm, are passed over here as in all "
+		"`dead` "
+		"commands.",
+		FILTER,
+		0,
+		0,
+		cmd_dead_list,
+		{ { "cwcctl dead list --chamber house --outcome attempts_exhausted --newer 1h",
+		    "What died just now?" } },
+	},
+	{ "dead show", "SID OFFICE", "Show one dead letter",
+	  "Everything that is known of it: which limit it met, its attempts with their times and answers, and whether "
+	  "a replay "
+	  "makes sense.",
 	  0, 2, 2, cmd_dead_show, NO_TEXT },
 	{
+		"dead stats",
+		"",
+		"Count the dead letters",
+		"By outcome, class, chamber, HTTP status, office and age. Filters as in `dead list`.",
+		FILTER | BIT(QUIET),
+		0,
+		0,
+		cmd_dead_stats,
+		NO_TEXT,
+	},
+	{
+		"dead export",
+		"",
+		"Print all that is known of the dead letters",
+		"One JSON object a line, oldest first: the entry, its history as a list, and the letter's record. It "
+		"holds "
+		"nothing of the letter itself and no key, so it may be kept. The lines can be given to --ids of `dead "
+		"replay` and "
+		"`dead drop`. An export goes on where another stopped by --from with the last id.",
+		FILTER | BIT(FROM) | BIT(QUIET),
+		0,
+		0,
+		cmd_dead_export,
+		{ { "cwcctl dead export >dead.jsonl", "Keep what is known before acting:" } },
+	},
+	{
 		"dead replay",
-		"SID OFFICE... | --all",
+		"SID OFFICE... | [FILTER]... | --all",
 		"Put dead letters back into the line",
 		"They get a new budget of attempts and wait behind all fresh letters. A letter that has expired "
-		"meanwhile ends as "
-		"expired.",
-		BIT(ALL) | BIT(DRY_RUN),
+		"meanwhile ends as expired. Letters of unknown fate are never touched: see `unknown resolve`.\n\nMany "
+		"are "
+		"worked through in pages of 100, oldest first, each by one atomic act that `audit` records. An "
+		"interrupt stops "
+		"after the page and prints the command that goes on; the same command again does too, since a letter "
+		"that is "
+		"not dead any more is passed over and counted. Letters that die again meanwhile are left "
+		"alone.\n\nProgress is "
+		"a bar on a terminal and a line a second otherwise, on standard error. With --json an object a line "
+		"for each "
+		"letter and a `summary` as the last. Exit status: 0 when all that was selected is done, now or before; "
+		"1 when "
+		"something failed, a named letter does not exist, a filter matches nothing, or it was stopped; 69 when "
+		"Redis "
+		"was lost or refused.",
+		BULK | BIT(FROM),
 		0,
 		ANY,
 		cmd_dead_replay,
-		{ { "cwcctl dead replay --all --dry-run", "What would be replayed?" } },
+		{ { "cwcctl dead replay --all --dry-run", "What would be replayed?" },
+		  { "cwcctl dead replay --chamber senate --newer 6h --rate 20/s", "After an outage of the Senate:" },
+		  { "cwcctl dead replay --ids chosen.txt", "Chosen ones:" } },
 	},
-	{ "dead drop", "SID OFFICE... | --all", "End dead letters for good",
-	  "A worker writes a last result with the outcome dropped; the entries leave the stream of dead letters.",
-	  BIT(ALL) | BIT(DRY_RUN), 0, ANY, cmd_dead_drop, NO_TEXT },
-	{ "unknown list", "", "List the letters of unknown fate",
-	  "Letters that a chamber may have taken although no definite answer came. A person must ask the chamber, by "
-	  "the "
-	  "DeliveryId.",
-	  0, 0, 0, cmd_unknown_list, NO_TEXT },
+	{
+		"dead drop",
+		"SID OFFICE... | [FILTER]... | --all",
+		"End dead letters for good",
+		"A worker writes a last result with the outcome dropped; the entries leave the stream of dead letters. "
+		"Selection, "
+		"interrupts and exit status as in `dead replay`.",
+		BULK | BIT(FROM),
+		0,
+		ANY,
+		cmd_dead_drop,
+		{ { "cwcctl dead drop --older 30d --dry-run", "What is too old to matter?" } },
+	},
+	{
+		"unknown list",
+		"",
+		"List the letters of unknown fate",
+		"Letters that a chamber may have taken although no definite answer came. A person must ask the "
+		"chamber: the House "
+		"confirms single messages by DeliveryId, office and date. DATE is the DeliveryDate that the letter "
+		"bears, POSTS "
+		"BEGUN when each POST began that got no answer. With --count the newest; with --export an object a "
+		"line with all "
+		"that is known. A filter that nothing passes: exit status 1.",
+		FILTER | BIT(EXPORT) | BIT(QUIET),
+		0,
+		0,
+		cmd_unknown_list,
+		{ { "cwcctl unknown list --chamber house --export >ask-the-house.jsonl", "A list for an inquiry:" } },
+	},
 	{
 		"unknown resolve",
-		"SID OFFICE resend|drop|accepted",
-		"Say what became of a letter of unknown fate",
-		"`accepted`: the chamber has it. `drop`: it does not, and the letter is given up. `resend`: it does "
-		"not, and the "
-		"letter is sent again with the same DeliveryId.",
-		0,
-		3,
+		"SID OFFICE HOW | HOW [FILTER]... | HOW --all",
+		"Say what became of letters of unknown fate",
+		"HOW is one of three words. `accepted`: the chamber has it. `drop`: it does not, and the letter is "
+		"given up. "
+		"`resend`: it does not, and the letter is sent again with the same DeliveryId.\n\nThe Senate knows a "
+		"DeliveryId "
+		"again; the House may not, so a letter that it has after all arrives twice. To send many anew, "
+		"--may-send-twice is "
+		"needed, unless all are the Senate's. Many are worked through as in `dead replay`; each act is in "
+		"`audit`.",
+		BULK | BIT(MAY_SEND_TWICE),
+		1,
 		3,
 		cmd_unknown_resolve,
-		NO_TEXT,
+		{ { "cwcctl unknown resolve accepted --ids confirmed.txt", "What the House has confirmed:" } },
 	},
 	{ "refused list", "", "List the refused entries",
 	  "Entries that were malformed or failed verification, by the digest of their bytes. They never close a "
@@ -163,12 +274,62 @@ const struct command ctl_commands[] = {
 	  "Cancels, holds, replays, drops: who, what, when. With --count the newest.", BIT(COUNT), 0, 0, cmd_audit_list,
 	  NO_TEXT },
 	{
+		"fsck",
+		"",
+		"Check the queue, and mend it",
+		"Looks at every key of the queue while workers go on: whether each job is where its record says, each "
+		"entry "
+		"of a place is confirmed by a record, lines have turns, summaries and lives are right, and the rest of "
+		"section 15 of PROTOCOL.md. A line for each finding: its code, where it is, what it means, and what "
+		"mending "
+		"does. With --json each is an object a line, and the last line is the summary.\n\n--mend mends at once "
+		"what "
+		"it finds. It sends nothing and ends nothing by itself: a letter that lost its place gets it back, or "
+		"a "
+		"worker ends it with a receipt, as `unknown` where it may have been sent. What it must leave to people "
+		"it "
+		"says. It may be repeated, and stopped at any time.\n\nThe exit status is 0 when nothing was found, 1 "
+		"when "
+		"something was, mended or not: run it again to see that all is well. A queue of a newer protocol is "
+		"looked at, but not mended.",
+		BIT(MEND) | BIT(DRY_RUN) | BIT(QUIET),
+		0,
+		0,
+		cmd_fsck,
+		{ { "cwcctl fsck", "Is all as it should be?" }, { "cwcctl fsck --mend", "Put it right:" } },
+	},
+	{
+		"reconcile",
+		"--ids FILE|-",
+		"Compare a list of submissions with the queue",
+		"The list is the producer's: a line for each submission, either `SID` or `SID OFFICE,OFFICE`, or a "
+		"JSON "
+		"object with sid, and perhaps offices and digest (the SHA-1 of the job's bytes, in hex) or job (its "
+		"base64, "
+		"as `seal` prints it); other members are passed over.\n\nFor each submission and office: `delivered`; "
+		"`pending`, with the place; `ended`, with how (rejected, expired, cancelled, dropped); `dead`, "
+		"`unknown` and "
+		"`stuck`, which need people; `refused`, by the digest where the list has one; `missing`: it never "
+		"arrived, "
+		"or its record has expired and its result was taken away. Delivered ones are only counted, but for "
+		"--json. "
+		"With --all also `unlisted`: what is in the queue and not on the list.\n\nThe exit status is 1 when "
+		"something is missing, refused or needs people, or a line cannot be read.",
+		BIT(IDS) | BIT(ALL) | BIT(QUIET),
+		0,
+		0,
+		cmd_reconcile,
+		{ { "cwcctl reconcile --ids outbox.txt", "Did all of it arrive?" } },
+	},
+	{
 		"offices",
 		"[house|senate]",
 		"List the offices with what waits for them",
 		"The offices on the lists that workers fetched from the chambers, and those with letters or holds; the "
 		"age of the "
-		"lists; for each office how many letters wait and are in flight, and its hold.",
+		"lists; for each office how many letters wait and are in flight, its breaker and its hold. A breaker "
+		"opens when a chamber "
+		"or an office does not answer: nothing is sent there but one letter at a time, to try it.",
 		0,
 		0,
 		1,
@@ -188,8 +349,13 @@ const struct command ctl_commands[] = {
 		cmd_hold,
 		{ { "cwcctl hold senate --for 2h --reason 'announced maintenance'", "Pause a chamber:" } },
 	},
-	{ "resume", "WHAT", "End a hold", "Also when a worker set it. What waits goes on at once.", 0, 1, 1, cmd_resume,
-	  NO_TEXT },
+	{ "holds", "", "List all holds and open breakers", "Of chambers and offices: until when, by whom and why.", 0,
+	  0, 0, cmd_holds, NO_TEXT },
+	{ "resume", "WHAT", "End a hold and a breaker",
+	  "Also a hold that a worker set. It ends the breaker of WHAT, too: what waits goes on at once, and the "
+	  "breaker opens "
+	  "again when there is still no answer.",
+	  0, 1, 1, cmd_resume, NO_TEXT },
 	{
 		"keys",
 		"",

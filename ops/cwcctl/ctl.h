@@ -26,44 +26,59 @@ enum ctl_exit {
 };
 
 /* X(ENUM, name, argument or NULL, text). The common ones first: up to HELP. */
-#define CTL_OPTIONS(X)                                                                                              \
-	X(REDIS, "redis", "ADDRESS",                                                                                \
-	  "Redis: tcp:HOST:PORT, unix:/PATH, unix:@NAME or vsock:CID:PORT; default unix:/run/redis/redis.sock.")    \
-	X(QUEUE, "queue", "NAME", "Name of the queue, the hash tag of its keys; default q.")                        \
-	X(USER, "user", "NAME", "User for AUTH; needs --password-file.")                                            \
-	X(PASSWORD_FILE, "password-file", "FILE", "File with the password for AUTH; its mode must be 0600.")        \
-	X(TLS, "tls", NULL, "Speak TLS; needs --ca.")                                                               \
-	X(TLS_HOST, "tls-host", "NAME", "Name in the certificate; default the host of --redis.")                    \
-	X(CA, "ca", "FILE", "CA certificates (PEM) that the server's certificate is checked against.")              \
-	X(CERT, "cert", "FILE", "Client certificate (PEM); needs --key.")                                           \
-	X(KEY, "key", "FILE", "Key of the client certificate (PEM).")                                               \
-	X(TIMEOUT, "timeout", "DURATION", "Longest wait for the connection and for each answer; default 5s.")       \
-	X(JSON, "json", NULL, "Print JSON: one document, or one object a line where there is no end to it.")        \
-	X(HELP, "help", NULL, "Print help and exit.")                                                               \
-	X(SIGNER, "signer", "PEMFILE",                                                                              \
-	  "Ed25519 private key that signs the jobs: PKCS#8 PEM as `openssl genpkey -algorithm ed25519` writes it. " \
-	  "The file's mode must be 0600.")                                                                          \
-	X(KID, "kid", "KID", "Key id of the signer, as configured in the workers.")                                 \
-	X(ENVIRONMENT, "environment", "ENV", "sandbox or production: which workers may send; default sandbox.")     \
-	X(RING, "ring", "FILE",                                                                                     \
-	  "Public ring keys to seal to, a line each: PROFILE KID HEX [CONTEXT]... Default: those that the newest "  \
-	  "worker published.")                                                                                      \
-	X(FORCE, "force", NULL, "Do not check the letters by the rules of CWC 2.0 first.")                          \
-	X(KEEP_GOING, "keep-going", NULL, "Go on after bad lines.")                                                 \
-	X(OFFICE, "office", "CODE", "The office, such as HNE03 or SNE02.")                                          \
-	X(CHAMBER, "chamber", "CHAMBER", "house or senate; default: the office's.")                                 \
-	X(FOLLOW, "follow", NULL, "Wait for more; an interrupt ends it.")                                           \
-	X(FROM, "from", "ID", "Begin after this entry: an id as printed in the JSON, or $ for new ones only.")      \
-	X(COUNT, "count", "N", "At most N entries.")                                                                \
-	X(LINES, "lines", NULL, "Only the ring keys of the newest boot, in the lines that --ring reads.")           \
-	X(VERIFY, "verify", NULL, "Check every receipt's signature and that it says what the entry says.")          \
-	X(WATCH, "watch", "SECONDS", "Again every SECONDS until interrupted.")                                      \
-	X(ALL, "all", NULL, "All dead letters.")                                                                    \
-	X(DRY_RUN, "dry-run", NULL, "Only say what would be done.")                                                 \
-	X(UNTIL, "until", "TIME", "RFC 3339, or seconds since 1970.")                                               \
-	X(FOR, "for", "DURATION", "A number and ms, s, min, h or d.")                                               \
-	X(REASON, "reason", "TEXT", "Why, at most 200 bytes; everybody who looks at the queue reads it.")           \
-	X(MARKDOWN, "markdown", NULL, "Print a Markdown table.")                                                    \
+#define CTL_OPTIONS(X)                                                                                                \
+	X(REDIS, "redis", "ADDRESS",                                                                                  \
+	  "Redis: tcp:HOST:PORT, unix:/PATH, unix:@NAME or vsock:CID:PORT; default unix:/run/redis/redis.sock.")      \
+	X(QUEUE, "queue", "NAME", "Name of the queue, the hash tag of its keys; default q.")                          \
+	X(USER, "user", "NAME", "User for AUTH; needs --password-file.")                                              \
+	X(PASSWORD_FILE, "password-file", "FILE", "File with the password for AUTH; its mode must be 0600.")          \
+	X(TLS, "tls", NULL, "Speak TLS; needs --ca.")                                                                 \
+	X(TLS_HOST, "tls-host", "NAME", "Name in the certificate; default the host of --redis.")                      \
+	X(CA, "ca", "FILE", "CA certificates (PEM) that the server's certificate is checked against.")                \
+	X(CERT, "cert", "FILE", "Client certificate (PEM); needs --key.")                                             \
+	X(KEY, "key", "FILE", "Key of the client certificate (PEM).")                                                 \
+	X(TIMEOUT, "timeout", "DURATION", "Longest wait for the connection and for each answer; default 5s.")         \
+	X(JSON, "json", NULL, "Print JSON: one document, or one object a line where there is no end to it.")          \
+	X(HELP, "help", NULL, "Print help and exit.")                                                                 \
+	X(SIGNER, "signer", "PEMFILE",                                                                                \
+	  "Ed25519 private key that signs the jobs: PKCS#8 PEM as `openssl genpkey -algorithm ed25519` writes it. "   \
+	  "The file's mode must be 0600.")                                                                            \
+	X(KID, "kid", "KID", "Key id of the signer, as configured in the workers.")                                   \
+	X(ENVIRONMENT, "environment", "ENV", "sandbox or production: which workers may send; default sandbox.")       \
+	X(RING, "ring", "FILE",                                                                                       \
+	  "Public ring keys to seal to, a line each: PROFILE KID HEX [CONTEXT]... Default: those that the newest "    \
+	  "worker published.")                                                                                        \
+	X(FORCE, "force", NULL, "Do not check the letters by the rules of CWC 2.0 first.")                            \
+	X(KEEP_GOING, "keep-going", NULL, "Go on after bad lines.")                                                   \
+	X(OFFICE, "office", "CODE", "The office, such as HNE03 or SNE02; as a filter also several, CODE,CODE.")       \
+	X(CHAMBER, "chamber", "CHAMBER", "house or senate; default: the office's, or as a filter both.")              \
+	X(FOLLOW, "follow", NULL, "Wait for more; an interrupt ends it.")                                             \
+	X(FROM, "from", "ID",                                                                                         \
+	  "Begin after this entry: an id as printed in the JSON, or (`results`) $ for new ones only.")                \
+	X(COUNT, "count", "N", "At most N entries.")                                                                  \
+	X(LINES, "lines", NULL, "Only the ring keys of the newest boot, in the lines that --ring reads.")             \
+	X(VERIFY, "verify", NULL, "Check every receipt's signature and that it says what the entry says.")            \
+	X(WATCH, "watch", "SECONDS", "Again every SECONDS until interrupted.")                                        \
+	X(ALL, "all", NULL, "All: no filter is meant; for `reconcile` also what the list does not name.")             \
+	X(DRY_RUN, "dry-run", NULL, "Only say what would be done.")                                                   \
+	X(SID, "sid", "SID", "Only this submission, or these: SID,SID.")                                              \
+	X(OUTCOME, "outcome", "NAME", "Only this outcome, or these: NAME,NAME; see `outcomes`.")                      \
+	X(CLASS, "class", "NAME", "Only this class of outcomes, or these: NAME,NAME.")                                \
+	X(OLDER, "older", "AGE", "Only what ended longer ago than this: a duration such as 36h, or a time.")          \
+	X(NEWER, "newer", "AGE", "Only what ended since: a duration such as 36h, or a time.")                         \
+	X(RATE, "rate", "N/UNIT", "At most so many: 50/s, 100/min or 1000/h.")                                        \
+	X(QUIET, "quiet", NULL, "No progress on standard error.")                                                     \
+	X(EXPORT, "export", NULL, "An object a line with all that is known.")                                         \
+	X(MAY_SEND_TWICE, "may-send-twice", NULL, "The House was asked, or a letter that arrives twice is accepted.") \
+	X(BEFORE, "before", "ID", "Only entries before this one.")                                                    \
+	X(UNREAD, "unread", NULL, "Also what not every consumer group has read and acknowledged.")                    \
+	X(UNTIL, "until", "TIME", "RFC 3339, or seconds since 1970.")                                                 \
+	X(FOR, "for", "DURATION", "A number and ms, s, min, h or d.")                                                 \
+	X(REASON, "reason", "TEXT", "Why, at most 200 bytes; everybody who looks at the queue reads it.")             \
+	X(MARKDOWN, "markdown", NULL, "Print a Markdown table.")                                                      \
+	X(MEND, "mend", NULL, "Mend what is off.")                                                                    \
+	X(IDS, "ids", "FILE|-",                                                                                       \
+	  "Only these: SID OFFICE on each line, or the lines of `export`; see also `reconcile`.")                     \
 	X(MAN, "man", NULL, "Print the manual page cwcctl(1).")
 
 enum ctl_option {
@@ -151,9 +166,12 @@ int cmd_enqueue(struct ctl *c);
 int cmd_status(struct ctl *c);
 int cmd_cancel(struct ctl *c);
 int cmd_results(struct ctl *c);
+int cmd_results_trim(struct ctl *c);
 int cmd_depth(struct ctl *c);
 int cmd_dead_list(struct ctl *c);
 int cmd_dead_show(struct ctl *c);
+int cmd_dead_stats(struct ctl *c);
+int cmd_dead_export(struct ctl *c);
 int cmd_dead_replay(struct ctl *c);
 int cmd_dead_drop(struct ctl *c);
 int cmd_unknown_list(struct ctl *c);
@@ -163,7 +181,10 @@ int cmd_stuck_list(struct ctl *c);
 int cmd_audit_list(struct ctl *c);
 int cmd_offices(struct ctl *c);
 int cmd_hold(struct ctl *c);
+int cmd_holds(struct ctl *c);
 int cmd_resume(struct ctl *c);
+int cmd_fsck(struct ctl *c);
+int cmd_reconcile(struct ctl *c);
 int cmd_keys(struct ctl *c);
 int cmd_workers(struct ctl *c);
 int cmd_outcomes(struct ctl *c);

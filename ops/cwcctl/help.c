@@ -12,8 +12,8 @@
 const struct help_code help_codes[] = {
 	{ CTL_OK, "Done." },
 	{ CTL_NO,
-	  "The answer is no: not found, not valid, too late, not verified, some lines or jobs failed, an input file "
-	  "that cannot be read." },
+	  "The answer is no: not found, not valid, too late, not verified, some lines or jobs failed, something is off "
+	  "or missing, an input file that cannot be read." },
 	{ CTL_USAGE, "Wrong usage." },
 	{ CTL_UNAVAILABLE, "Redis cannot be reached, refuses the credentials or the command, or is full." },
 	{ CTL_INTERNAL, "An internal error, or the output cannot be written." },

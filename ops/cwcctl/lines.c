@@ -54,6 +54,10 @@ static bool fill(struct lines *l)
 	l->at = 0;
 	if (l->idle != NULL && poll(&p, 1, 0) == 0)
 		l->idle(l->idle_arg);
+	if (l->stop) {
+		l->eof = true;
+		return true;
+	}
 	uint8_t *room = buf_room(&l->data, CHUNK);
 	BUG_ON(room == NULL);
 	ssize_t n;

@@ -19,9 +19,10 @@ struct lines {
 	uint64_t size, read; /* bytes: of a regular file (else 0); taken so far */
 	unsigned number;     /* of the line, from 1 */
 	bool regular;
-	/* Called before a read that would wait. May be NULL. */
+	/* Called before a read that would wait; may set `stop`, and the input ends here. May be NULL. */
 	void (*idle)(void *arg);
 	void *idle_arg;
+	bool stop;
 
 	struct buf data;
 	size_t at;

@@ -8,10 +8,9 @@
 
 #include "worker/base/text.h"
 
-#define CELL_MAX   4096
-#define COLUMN_MAX 16
-#define GAP        2
-#define SECOND_US  INT64_C(1000000)
+#define CELL_MAX  4096
+#define GAP       2
+#define SECOND_US INT64_C(1000000)
 
 /* --- text ------------------------------------------------------------------------------------ */
 
@@ -180,8 +179,10 @@ static void measure(const json_t *rows, const struct out_column *col, size_t n, 
 {
 	struct buf cell;
 	buf_init(&cell, CELL_MAX);
-	for (size_t i = 0; i < n; i++)
-		width[i] = width_of(span_str(col[i].title));
+	for (size_t i = 0; i < n; i++) {
+		size_t w = width_of(span_str(col[i].title));
+		width[i] = w > width[i] ? w : width[i];
+	}
 	for (size_t r = 0; r < json_array_size(rows); r++) {
 		const json_t *row = json_array_get(rows, r);
 		for (size_t i = 0; i < n; i++) {
@@ -194,15 +195,16 @@ static void measure(const json_t *rows, const struct out_column *col, size_t n, 
 	buf_clear(&cell);
 }
 
-void out_table(const json_t *rows, const struct out_column *col, size_t n)
+static void print_head(const struct out_column *col, size_t n, const size_t *width)
 {
-	size_t width[COLUMN_MAX];
-	struct buf cell;
-	BUG_ON(n > COLUMN_MAX);
-	measure(rows, col, n, width);
 	for (size_t i = 0; i < n; i++)
 		print_cell(span_str(col[i].title), width[i], i + 1 == n);
 	fputc('\n', stdout);
+}
+
+static void print_rows(const json_t *rows, const struct out_column *col, size_t n, const size_t *width)
+{
+	struct buf cell;
 	buf_init(&cell, CELL_MAX);
 	for (size_t r = 0; r < json_array_size(rows); r++) {
 		const json_t *row = json_array_get(rows, r);
@@ -214,6 +216,15 @@ void out_table(const json_t *rows, const struct out_column *col, size_t n)
 		fputc('\n', stdout);
 	}
 	buf_clear(&cell);
+}
+
+void out_table(const json_t *rows, const struct out_column *col, size_t n)
+{
+	size_t width[OUT_COLUMNS_MAX] = { 0 };
+	BUG_ON(n > OUT_COLUMNS_MAX);
+	measure(rows, col, n, width);
+	print_head(col, n, width);
+	print_rows(rows, col, n, width);
 }
 
 /* A bar would end the cell. */
@@ -287,6 +298,39 @@ void out_rows(const struct ctl *c, json_t *rows, const struct out_column *col, s
 	else
 		puts(none);
 	json_decref(rows);
+}
+
+/* --- pages ----------------------------------------------------------------------------------- */
+
+void out_pages_begin(const struct ctl *c, const struct out_column *col, size_t n, struct out_pages *ret_p)
+{
+	BUG_ON(n > OUT_COLUMNS_MAX);
+	*ret_p = (struct out_pages){ .json = c->json, .col = col, .n = n };
+}
+
+void out_page(struct out_pages *p, json_t *rows)
+{
+	for (size_t i = 0; p->json && i < json_array_size(rows); i++) {
+		fputs(p->begun ? ",\n" : "[\n", stdout);
+		json_dumpf(json_array_get(rows, i), stdout, JSON_INDENT(2));
+		p->begun = true;
+	}
+	if (!p->json && json_array_size(rows) > 0) {
+		measure(rows, p->col, p->n, p->width);
+		if (!p->begun)
+			print_head(p->col, p->n, p->width);
+		print_rows(rows, p->col, p->n, p->width);
+		p->begun = true;
+	}
+	json_decref(rows);
+}
+
+void out_pages_end(struct out_pages *p, const char *none)
+{
+	if (p->json)
+		puts(p->begun ? "\n]" : "[]");
+	else if (!p->begun)
+		puts(none);
 }
 
 /* --- writing --------------------------------------------------------------------------------- */

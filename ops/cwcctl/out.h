@@ -48,6 +48,18 @@ void out_list(const json_t *object, const struct out_column *col, size_t n);
  * empty table. */
 void out_rows(const struct ctl *c, json_t *rows, const struct out_column *col, size_t n, const char *none);
 
+/* The same for rows that come in pages: a JSON array, or a table whose widths grow. */
+#define OUT_COLUMNS_MAX 16
+struct out_pages {
+	bool json, begun;
+	const struct out_column *col;
+	size_t n, width[OUT_COLUMNS_MAX];
+};
+void out_pages_begin(const struct ctl *c, const struct out_column *col, size_t n, struct out_pages *ret_p);
+/* Takes the reference. */
+void out_page(struct out_pages *p, json_t *rows);
+void out_pages_end(struct out_pages *p, const char *none);
+
 /* Bytes as they are, past the buffer of stdio, which is not wiped. 0, or CTL_INTERNAL after a report. */
 int out_raw(struct span s);
 /* Flushes what stdio holds. When the reader is gone the program ends as by SIGPIPE. */

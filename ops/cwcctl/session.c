@@ -213,18 +213,14 @@ static int read_tls(const struct ctl *c, const struct addr *a, struct stream_tls
 	return 0;
 }
 
-/* A queue of a newer protocol has scripts and records that this program does not know. */
-static int check_version(struct ctl *c)
+static int read_version(struct ctl *c)
 {
 	struct resp_reply *r =
 		session_call(c, SESSION_ARGV(span_lit("HGET"), session_key(c, "meta"), span_lit("version")));
 	if (r == NULL)
 		return c->session->code;
-	int64_t version = resp_number(r);
+	c->session->version = resp_number(r);
 	reply_free(r);
-	if (version > QUEUE_PROTOCOL_VERSION)
-		return ctl_fail(CTL_CONFIG, "the queue has protocol version %lld, this program knows %d",
-				(long long)version, QUEUE_PROTOCOL_VERSION);
 	return 0;
 }
 
@@ -240,7 +236,7 @@ static int connect_queue(struct ctl *c, const struct conn_options *o)
 		return ctl_fail(CTL_CONFIG, "TLS: %s", detail);
 	while (!queue_is_up(s->queue) && !s->down)
 		uv_run(&s->loop, UV_RUN_ONCE);
-	return s->down ? session_report(c) : check_version(c);
+	return s->down ? session_report(c) : read_version(c);
 }
 
 static int open_with(struct ctl *c)
@@ -263,7 +259,7 @@ static int open_with(struct ctl *c)
 	return connect_queue(c, &o);
 }
 
-int session_open(struct ctl *c)
+int session_open_any(struct ctl *c)
 {
 	if (c->session != NULL)
 		return 0;
@@ -276,6 +272,15 @@ int session_open(struct ctl *c)
 	s->sigint.data = s->sigterm.data = s;
 	c->session = s;
 	return open_with(c);
+}
+
+int session_open(struct ctl *c)
+{
+	int code = session_open_any(c);
+	if (code == 0 && c->session->version > QUEUE_PROTOCOL_VERSION)
+		code = ctl_fail(CTL_CONFIG, "the queue has protocol version %lld, this program knows %d",
+				(long long)c->session->version, QUEUE_PROTOCOL_VERSION);
+	return code;
 }
 
 void session_close(struct ctl *c)

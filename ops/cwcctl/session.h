@@ -20,6 +20,7 @@ struct session {
 	uv_loop_t loop;
 	struct queue *queue;
 	const char *name; /* of the queue */
+	int64_t version;  /* of its protocol; 0: no worker ever joined */
 	char *password;   /* guarded memory */
 	unsigned timeout_ms;
 	bool down;          /* the last thing that happened to the connection */
@@ -35,8 +36,10 @@ struct session {
 	unsigned key_at;
 };
 
-/* Connects, unless it is done; 0, or the exit status after a report. */
+/* Connects, unless it is done; 0, or the exit status after a report. A queue of a newer protocol is refused: its
+ * scripts and records may be others. session_open_any() is for who only looks. */
 int session_open(struct ctl *c);
+int session_open_any(struct ctl *c);
 /* NULL sessions are allowed. */
 void session_close(struct ctl *c);
 /* The name of the queue by the options, checked; NULL after a report. */

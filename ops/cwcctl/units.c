@@ -38,3 +38,33 @@ enum err units_time(const char *text, int64_t *ret_unix_s)
 	}
 	return text_parse_time(s, ret_unix_s);
 }
+
+enum err units_moment(const char *text, int64_t now_s, int64_t *ret_unix_s)
+{
+	uint64_t ms;
+	if (units_duration(text, &ms) == ERR_OK) {
+		*ret_unix_s = now_s - (int64_t)(ms / 1000);
+		return ERR_OK;
+	}
+	return text_parse_time(span_str(text), ret_unix_s);
+}
+
+enum err units_rate(const char *text, int64_t *ret_period_us)
+{
+	static const struct {
+		const char *unit;
+		int64_t us;
+	} units[] = { { "", 1000000 }, { "/s", 1000000 }, { "/min", 60000000 }, { "/h", 3600000000 } };
+	size_t digits = strspn(text, "0123456789");
+	uint64_t n;
+	TRY(text_uint(span_of(text, digits), 1000000, &n));
+	if (n == 0)
+		return ERR_RANGE;
+	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+		if (strcmp(text + digits, units[i].unit) == 0) {
+			*ret_period_us = units[i].us / (int64_t)n;
+			return ERR_OK;
+		}
+	}
+	return ERR_SYNTAX;
+}

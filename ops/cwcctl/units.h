@@ -12,5 +12,10 @@
 ERR_MUST_CHECK enum err units_duration(const char *text, uint64_t *ret_ms);
 /* RFC 3339, or seconds since 1970 in digits; after 1970 and before 10000. ERR_SYNTAX. */
 ERR_MUST_CHECK enum err units_time(const char *text, int64_t *ret_unix_s);
+/* A duration, that long before now_s, or a time in RFC 3339. ERR_SYNTAX, ERR_RANGE. */
+ERR_MUST_CHECK enum err units_moment(const char *text, int64_t now_s, int64_t *ret_unix_s);
+/* How often: "20" or "20/s" a second, "20/min", "20/h"; at least 1 and at most 1000000. As the time between two, in us.
+ */
+ERR_MUST_CHECK enum err units_rate(const char *text, int64_t *ret_period_us);
 
 #endif

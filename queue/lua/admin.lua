@@ -2,11 +2,12 @@
 -- ADMIN: what people and the app server do. Each act is written to `audit` first.
 -- ARGV verb who a b c
 --   cancel sid[:office] [rev]     hold WHAT until_us reason     resume WHAT     WHAT: house, senate or an office
---   replay sid office             drop sid office               resolve sid office resend|drop|accepted
+--   replay sid office [entry]     drop sid office [entry]       resolve sid office resend|drop|accepted
+--   entry: of `dead`; the act is for this death only, so that one repeated after a lost reply never meets the next
 -- -> [OK, ...] | [NONE] | [STATE, state] | [TOOLATE, state] | [REV, rev] | [INFLIGHT, state] | [BADVERB] | [BADARG]
 
 local verb, who, a, b, c = ARGV[1], ARGV[2] or '', ARGV[3] or '', ARGV[4] or '', ARGV[5] or ''
-local AUDIT_MAX = 100000
+local AUDIT_MAX = 1000000 -- a bulk act of 100,000 letters must not push out what was done before
 local now = clock()
 
 -- Cancel -------------------------------------------------------------------------------------------
@@ -16,7 +17,7 @@ local function cancel_flag(id, j)
 	local rev = j.rev + 1
 	call('HSET', job_key(id), 'why', reason(j, 'cancelled'), 'cancelled', 1, 'rev', rev)
 	local sid, office = split(id)
-	status_show(sid, office, j.state, j.last, rev)
+	status_show(sid, office, j.state, j.last, rev, j.previous, j.outcome)
 end
 
 local function cancel_one(id, want_rev)
@@ -44,7 +45,7 @@ local function cancel_one(id, want_rev)
 	call('HSET', job_key(id), 'state', 'close', 'why', reason(j, 'cancelled'), 'cancelled', 1, 'rev', rev)
 	place_leave(id, j.state, j)
 	local sid, office = split(id)
-	status_show(sid, office, 'close', j.last, rev)
+	status_show(sid, office, 'close', j.last, rev, j.previous, j.outcome)
 	return {'OK', 'close'}
 end
 
@@ -90,12 +91,13 @@ local function hold()
 	return {'OK', call('HSET', PREFIX .. 'holds', a, text)}
 end
 
--- Wakes the office also when there was no hold: a resume that failed half way can be repeated.
+-- Ends the hold and closes the breaker. Wakes the office also when there was neither: a resume that failed half way can
+-- be repeated.
 local function resume()
 	if not what_valid() then
 		return {'BADARG'}
 	end
-	local n = call('HDEL', PREFIX .. 'holds', a)
+	local n = math.max(call('HDEL', PREFIX .. 'holds', a), call('HDEL', PREFIX .. 'breaker', a))
 	if office_valid(a) then
 		turn_wake(a, now)
 	end
@@ -140,6 +142,12 @@ local function with_job(state, act)
 	return act(id, j)
 end
 
+local function with_dead(act)
+	return with_job('dead', function(id, j)
+		return (c == '' or c == j.dead_id) and act(id, j) or {'STATE', j.state}
+	end)
+end
+
 local RESOLVE = {
 	resend = reopen,
 	drop = function(id, j)
@@ -155,10 +163,10 @@ local VERBS = {
 	hold = hold,
 	resume = resume,
 	replay = function()
-		return with_job('dead', reopen)
+		return with_dead(reopen)
 	end,
 	drop = function()
-		return with_job('dead', RESOLVE.drop)
+		return with_dead(RESOLVE.drop)
 	end,
 	resolve = function()
 		return RESOLVE[c] and with_job('unknown', RESOLVE[c]) or {'BADARG'}

@@ -1,33 +1,55 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- BEAT: one heartbeat per worker. The worker is "name/nonce", its nonce new at each boot.
--- ARGV worker lease_us verb(join|beat|leave) now_us version [field value]...
--- -> [OK, redis_us] | [FENCED] | [TAKEN, who] | [BUSY] | [VERSION, n]
+-- ARGV worker lease_us verb(join|beat|leave) now_us version [machine [field value]...]
+-- -> [OK, redis_us, dead, unknown, stuck, results] | [FENCED] | [TAKEN, who] | [BUSY] | [VERSION, n]
 --
 -- Leases are in the callers' clocks: a step of the server's clock must neither prolong nor end one.
 
 local worker, lease, verb, now, version = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
-local WORKERS, LEASE_MAX = PREFIX .. 'workers', 300 * SECOND
+local machine = (ARGV[6] or ''):sub(1, 64) -- where it runs; '' when it cannot prove to be the only one of its name there
+local WORKERS, MACHINES, LEASE_MAX = PREFIX .. 'workers', PREFIX .. 'machines', 300 * SECOND
+local ENDED = 1 -- end of a lease that no beat renews
 
 local function name_of(who)
 	return who:match('^[^/]+')
 end
 
 -- Another worker of this name that is alive. One past its deadline does not count: else a fleet that restarts as a
--- whole would lock itself out.
+-- whole would lock itself out. Nor does one of our machine: there we are the only one, so it is gone and its lease ends.
 local function name_taken()
+	local gone = {}
 	for _, who in ipairs(call('ZRANGEBYSCORE', WORKERS, num(now), '+inf')) do
 		if who ~= worker and name_of(who) == name_of(worker) then
-			return who
+			if machine == '' or call('HGET', MACHINES, who) ~= machine then
+				return who
+			end
+			gone[#gone + 1] = who
 		end
+	end
+	for _, who in ipairs(gone) do
+		call('ZADD', WORKERS, ENDED, who)
 	end
 end
 
+-- A place that cannot be counted must cost no worker its lease.
+local function count(command, key)
+	local ok, n = pcall(call, command, PREFIX .. key)
+	return ok and n or 0
+end
+
+local function answer()
+	return {'OK', num(clock()), count('XLEN', 'dead'), count('ZCARD', 'unknown'), count('XLEN', 'stuck'),
+		count('XLEN', 'results')}
+end
+
+-- `workers` last: what fails before is repeated, and no machine stays behind without its worker.
 local function leave()
 	if call('EXISTS', PREFIX .. 'held:' .. worker) == 1 then
 		return {'BUSY'}
 	end
+	call('HDEL', MACHINES, worker)
 	call('ZREM', WORKERS, worker)
-	return {'OK', num(clock())}
+	return answer()
 end
 
 first_write()
@@ -37,7 +59,7 @@ if verb == 'join' then
 		return {'TAKEN', who}
 	end
 	call('HSETNX', META, 'version', num(version))
-elseif not call('ZSCORE', WORKERS, worker) then
+elseif tonumber(call('ZSCORE', WORKERS, worker) or ENDED) == ENDED then
 	return {'FENCED'}
 end
 if verb == 'leave' then
@@ -47,10 +69,13 @@ local theirs = tonumber(call('HGET', META, 'version') or version)
 if theirs > version then
 	return {'VERSION', num(theirs)}
 end
-if verb == 'join' and #ARGV > 5 then
+if verb == 'join' and #ARGV > 6 then
 	-- Before the membership, and here because a plain XADD is refused when out of memory: nobody could check the
 	-- receipts of a worker that took jobs and died before its key was published.
-	call('XADD', PREFIX .. 'attestations', '*', unpack(ARGV, 6))
+	call('XADD', PREFIX .. 'attestations', '*', unpack(ARGV, 7))
 end
 call('ZADD', WORKERS, num(now + clamp(lease, SECOND, LEASE_MAX)), worker)
-return {'OK', num(clock())}
+if verb == 'join' and machine ~= '' then
+	call('HSET', MACHINES, worker, machine) -- after the membership: REAP and `leave` find it by that
+end
+return answer()

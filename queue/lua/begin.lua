@@ -1,16 +1,17 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- BEGIN: the intent to POST, recorded last before it. The same token may ask again.
--- ARGV worker sid office token delivery_id date generation expires_us now_us
+-- ARGV worker sid office token delivery_id date generation expires_us now_us [sent]
+-- sent 1: the POST has left under this token, and Redis lost its BEGIN: nothing may keep it from the record
 -- -> [GO, delivery_id, date, attempt, unknowns, begun_us] | [STALE, state] | [CANCELLED] | [CLOSE, why] | [HELD, us]
 --    | [OLDGEN] | [SKEW]
 
 local worker, sid, office, token = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local delivery_id, date, generation = ARGV[5], ARGV[6], tonumber(ARGV[7])
-local expires, mine = tonumber(ARGV[8]), tonumber(ARGV[9])
+local expires, mine, sent = tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10] == '1'
 local id = sid .. ':' .. office
 
 local now = clock()
-if math.abs(now - mine) > SKEW then
+if math.abs(now - mine) > SKEW and not sent then
 	return {'SKEW'}
 end
 local j = job_read(id)
@@ -20,14 +21,30 @@ end
 if j.state == 'begun' then
 	return {'GO', j.delivery_id, j.date, j.attempt, num(marks(j)), j.begun_us}
 end
-if j.why == 'cancelled' or j.why == '' and j.cancelled == '1' then
+if not sent and (j.why == 'cancelled' or j.why == '' and j.cancelled == '1') then
 	return {'CANCELLED'}
-elseif j.why ~= '' then
+elseif not sent and j.why ~= '' then
 	return {'CLOSE', j.why}
 end
-local hold = math.max(hold_until(office), hold_until(chamber_of(office)))
-if hold > now then
-	return {'HELD', num(hold - now)}
+
+-- How long the job must wait: for holds, and for breakers whose probe it is not.
+local function held()
+	local till = 0
+	for _, hold in ipairs(call('HMGET', PREFIX .. 'holds', office, chamber_of(office))) do
+		till = math.max(till, hold and digits(hold:match('^%d+')) or 0)
+	end
+	for _, text in ipairs(call('HMGET', PREFIX .. 'breaker', office, chamber_of(office))) do
+		local b = breaker_read(text or '')
+		if breaker_stops(b) and b.token ~= token then
+			till = math.max(till, b.till, now + SECOND)
+		end
+	end
+	return till - now
+end
+
+local wait = sent and 0 or held()
+if wait > 0 then
+	return {'HELD', num(wait)}
 end
 
 -- A closed job opens again only by a newer generation, and only when it was surely not accepted. The Senate knows a

@@ -24,6 +24,22 @@ local function holds_read()
 	return active
 end
 
+-- Breakers that are not closed hold like a hold.
+local function breakers_read(active)
+	local flat = call('HGETALL', PREFIX .. 'breaker')
+	for i = 1, #flat, 2 do
+		local what = flat[i]
+		if breaker_stops(breaker_read(flat[i + 1])) then
+			active[what] = true
+			if count[what] then
+				count[what].down = 1
+			else
+				more(what, 'breakers', 1)
+			end
+		end
+	end
+end
+
 local function lines(chamber, active)
 	local offices = call('ZRANGE', PREFIX .. 'turn:' .. chamber, 0, -1)
 	for _, office in ipairs(offices) do
@@ -64,6 +80,7 @@ local function by_chamber(set)
 end
 
 local active = holds_read()
+breakers_read(active)
 for _, stream in ipairs({'in', 'stuck', 'refused', 'dead', 'results'}) do
 	add(stream, call('XLEN', PREFIX .. stream))
 end
@@ -75,7 +92,8 @@ local head = call('XRANGE', PREFIX .. 'in', '-', '+', 'COUNT', 1)[1]
 add('in_oldest_us', head and math.max(0, now - head[1]:match('^%d+') * 1000) or 0)
 for _, chamber in ipairs(CHAMBERS) do
 	lines(chamber, active)
-	for _, name in ipairs({'waiting', 'taken', 'begun', 'later', 'held', 'close', 'offices', 'oldest_us'}) do
+	for _, name in ipairs({'waiting', 'taken', 'begun', 'later', 'held', 'close', 'offices', 'oldest_us',
+		'breakers', 'down'}) do
 		add(chamber .. '_' .. name, count[chamber][name] or 0)
 	end
 end

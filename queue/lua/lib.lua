@@ -122,6 +122,37 @@ local function hold_until(what)
 	return hold and digits(hold:match('^%d+')) or 0
 end
 
+-- Breakers: the hash `breaker`, by chamber and office. No field: closed, and nothing to remember ----------------------
+
+-- STATE OPENS UNTIL_US, then: faults in a row, start of the window, answers and faults in it, job and token of the
+-- probe, offices of the faults in a row and of those in the window ("-": none).
+local function breaker_read(text)
+	local state, opens, till, rest = (text or ''):match('^(%l+) (%d+) (%d+) ?(.*)$')
+	if not state then
+		return nil
+	end
+	local w = {}
+	for word in rest:gmatch('%S+') do
+		w[#w + 1] = word
+	end
+	local function number(k)
+		return digits(w[k] or '') or 0
+	end
+	return {state = state, opens = digits(opens) or 0, till = digits(till) or 0, run = number(1), since = number(2),
+		n = number(3), faults = number(4), id = w[5] or '-', token = w[6] or '-', in_run = w[7] or '-',
+		in_window = w[8] or '-'}
+end
+
+local function breaker_write(what, b)
+	call('HSET', PREFIX .. 'breaker', what, table.concat({b.state, num(b.opens), num(b.till), num(b.run), num(b.since),
+		num(b.n), num(b.faults), b.id, b.token, b.in_run, b.in_window}, ' '))
+end
+
+-- Open or half-open: only the probe may pass.
+local function breaker_stops(b)
+	return b and (b.state == 'open' or b.state == 'half')
+end
+
 -- Places -----------------------------------------------------------------------------------------
 
 -- Into the office's line; the turn first, so that no line is ever without a turn.
@@ -192,8 +223,8 @@ local function status_text(state, previous, outcome, last, rev)
 	return state .. ' ' .. (word and word ~= '' and word or '-') .. ' ' .. rev
 end
 
-local function status_show(sid, office, state, last, rev)
-	call('HSET', sub_key(sid), 's:' .. office, status_text(state, '', '', last, rev))
+local function status_show(sid, office, state, last, rev, previous, outcome)
+	call('HSET', sub_key(sid), 's:' .. office, status_text(state, previous, outcome, last, rev))
 end
 
 -- A submission that is about to be open again must not expire.
@@ -202,6 +233,20 @@ local function sub_keep(sid)
 	for office in (call('HGET', sub_key(sid), 'offices') or ''):gmatch('[^,]+') do
 		call('PERSIST', job_key(sid .. ':' .. office))
 	end
+end
+
+-- Digests that any job of the submission still names.
+local function digests_used(sid)
+	local used = {}
+	for other in (call('HGET', sub_key(sid), 'offices') or ''):gmatch('[^,]+') do
+		local fields = call('HMGET', job_key(sid .. ':' .. other), 'digest', 'previous_digest', 'candidates')
+		local digest, previous, more = unpack(fields)
+		used[digest or ''], used[previous or ''] = true, true
+		for candidate in (more or ''):gmatch('[^,]+') do
+			used[candidate] = true
+		end
+	end
+	return used
 end
 
 -- Job bytes that no record names any more. `used`: digests as keys.

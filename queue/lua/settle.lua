@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- SETTLE: what became of one job that the worker holds, or held.
 -- ARGV worker sid office token verb state outcome class retryable detail http_status due_us now_us begun_us receipt
---   receipt_alt generation (verified by the worker, or -1)
+--   receipt_alt generation (verified by the worker, or -1) site (1 the receiver answers, -1 it does not, 0) breaker_open_us
 -- verb: end retry unknown throttled not_sent release defer live refused conflict
--- -> [OK|LATE|DUP|STALE|NOTBEGUN|BEGUN|BADVERB, state, rev]
+-- -> [OK|LATE|DUP|STALE|NOTBEGUN|BEGUN|BADVERB, state, rev, what, open|closed, until_us, ...]: breakers that it moved
 
 local worker, sid, office, token, verb = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local due, mine = tonumber(ARGV[12]) or 0, tonumber(ARGV[13])
@@ -14,16 +14,101 @@ local answer = {
 }
 local receipt_alt = ARGV[16] or ''
 local generation = tonumber(ARGV[17] or -1)
+local site, open_us = tonumber(ARGV[18] or 0), clamp(tonumber(ARGV[19] or 0), 0, 3600 * SECOND)
 local id = sid .. ':' .. office
 local now = clock()
 due = math.min(due, now + LIFE + DAY) -- a clock that is wrong must not bury a job
 local j -- the record
 
+-- Breakers -----------------------------------------------------------------------------------------
+
+local RUN_MAX, SHARE_OF, WINDOW, OFFICES_MIN, OPEN_MAX = 5, 20, 60 * SECOND, 3, 30
+local CLEAN = 'closed 0 0'
+local moved = {} -- by this call, for the reply
+local counts = false -- the job was begun under this token, and what became of it says something of the receiver
+
+-- The list with this office, up to as many as anybody asks for; and whether they are enough. One dead office must not
+-- stop its chamber.
+local function offices_add(list, what)
+	if list == '-' then
+		list = office
+	elseif not list:find(office, 1, true) and #list < OFFICES_MIN * #office then
+		list = list .. ',' .. office
+	end
+	local _, n = list:gsub('%w+', '')
+	return list, n >= (what == office and 1 or OFFICES_MIN)
+end
+
+local function breaker_open(what, b)
+	local long = open_us * math.min(2 ^ b.opens, OPEN_MAX)
+	local fresh = breaker_read('open ' .. num(b.opens + 1) .. ' ' .. num(now + long * (1 + now % SECOND / SECOND / 4)))
+	breaker_write(what, fresh)
+	return 'open', fresh.till
+end
+
+local function breaker_close(what)
+	call('HDEL', PREFIX .. 'breaker', what)
+	return 'closed', 0
+end
+
+local function breaker_fault(what, b)
+	local run_enough, window_enough
+	if b.n == 0 or b.since > now or now - b.since >= WINDOW then
+		b.since, b.n, b.faults, b.in_window = now, 0, 0, '-'
+	end
+	b.run, b.n, b.faults = b.run + 1, b.n + 1, b.faults + 1
+	b.in_run, run_enough = offices_add(b.in_run, what)
+	b.in_window, window_enough = offices_add(b.in_window, what)
+	if b.run >= RUN_MAX and run_enough or b.n >= SHARE_OF and 2 * b.faults >= b.n and window_enough then
+		return breaker_open(what, b)
+	end
+	breaker_write(what, b)
+end
+
+-- Good answers count while a window is open; after it there is nothing to remember.
+local function breaker_good(what, b)
+	if b.n == 0 or b.since > now or now - b.since >= WINDOW then
+		breaker_close(what)
+		return
+	end
+	b.run, b.in_run, b.n = 0, '-', b.n + 1
+	breaker_write(what, b)
+end
+
+local function breaker_count(what, text)
+	local b = breaker_read(text or CLEAN) or breaker_read(CLEAN)
+	if breaker_stops(b) then
+		if b.token == token then -- only the probe counts
+			return (site > 0 and breaker_close or breaker_open)(what, b)
+		end
+	elseif site < 0 then
+		return breaker_fault(what, b)
+	elseif text then
+		breaker_good(what, b)
+	end
+end
+
+-- After the flip: a repeated SETTLE counts nothing twice, and a probe that is not counted is replaced.
+local function breakers()
+	local whats = {chamber_of(office), office}
+	for i, text in ipairs(call('HMGET', PREFIX .. 'breaker', whats[1], whats[2])) do
+		local word, till = breaker_count(whats[i], text)
+		if word then
+			moved[#moved + 1] = whats[i]
+			moved[#moved + 1] = word
+			moved[#moved + 1] = num(till)
+		end
+	end
+end
+
 -- Answers ------------------------------------------------------------------------------------------
 
 local function done(word, state, rev)
+	if counts then
+		breakers()
+	end
 	flight_leave(worker, id, token, now)
-	return {word, state, num(rev)}
+	return {word, state, num(rev), unpack(moved)}
 end
 
 local function begun_us(a)
@@ -93,11 +178,12 @@ end
 
 -- What a late SETTLE says of its POST: accepted, rejected, not_taken, or nil when nothing is learned.
 local function late_word(others)
+	local dead = verb == 'end' and answer.state == 'dead' -- given up after an answer that says so
 	if verb == 'end' and (answer.state == 'accepted' or answer.state == 'rejected') then
 		return answer.state
 	elseif verb == 'conflict' and others > 0 then
 		return 'accepted'
-	elseif verb == 'retry' or verb == 'throttled' or verb == 'not_sent' then
+	elseif dead or verb == 'retry' or verb == 'throttled' or verb == 'not_sent' then
 		return 'not_taken'
 	end
 end
@@ -240,20 +326,6 @@ end
 
 -- The job bytes failed verification. They never close (sid, office) ---------------------------------
 
--- Digests that any job of the submission still names.
-local function digests_used()
-	local used = {}
-	for other in (call('HGET', sub_key(sid), 'offices') or ''):gmatch('[^,]+') do
-		local fields = call('HMGET', job_key(sid .. ':' .. other), 'digest', 'previous_digest', 'candidates')
-		local digest, previous, more = unpack(fields)
-		used[digest or ''], used[previous or ''] = true, true
-		for candidate in (more or ''):gmatch('[^,]+') do
-			used[candidate] = true
-		end
-	end
-	return used
-end
-
 -- The next bytes in line, under the same place in line.
 local function refused_next(candidate, rest)
 	local why = j.why == 'expired' and '' or j.why
@@ -293,7 +365,7 @@ local function refused()
 	call('XADD', PREFIX .. 'refused', 'MAXLEN', '~', 10000, '*', 'why', 'verify', 'sid', sid, 'office', office,
 		'digest', j.digest, 'detail', answer.detail ~= '' and answer.detail or answer.outcome)
 	local reply = refused_place()
-	sub_forget_bytes(sid, digests_used())
+	sub_forget_bytes(sid, digests_used(sid))
 	rollup(sid, now)
 	return reply
 end
@@ -348,6 +420,7 @@ local ALWAYS = {['end'] = finished, not_sent = not_sent, release = not_sent}
 
 local function current()
 	local begun = j.state == 'begun'
+	counts = begun and site ~= 0 and open_us > 0
 	if not (AFTER_BEGIN[verb] or BEFORE_BEGIN[verb] or ALWAYS[verb]) then
 		return {'BADVERB', j.state, j.rev}
 	elseif AFTER_BEGIN[verb] and not begun then
@@ -363,7 +436,7 @@ end
 first_write()
 j = job_read(id)
 if not j then
-	sub_forget_bytes(sid, digests_used()) -- a `refused` that failed after it had removed the record
+	sub_forget_bytes(sid, digests_used(sid)) -- a `refused` that failed after it had removed the record
 	rollup(sid, now)
 	return done('STALE', '', 0)
 elseif j.token ~= token then

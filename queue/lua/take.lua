@@ -1,20 +1,24 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- TAKE, after enqueue.lua: intake, timers, the close lane, then one turn per office.
--- ARGV chamber worker take_id n now_us chamber_period chamber_burst office_period office_burst office_cap
+-- ARGV chamber worker take_id n now_us chamber_period chamber_slack office_period office_slack office_cap open(0|1)
 -- -> [wait_us, full, job...] | [FENCED] | [SKEW]; a job may be [ERR, text]: the worker runs ADOPT.
 
 local chamber, worker, take_id = ARGV[1], ARGV[2], ARGV[3]
 local wanted = clamp(tonumber(ARGV[4]), 0, 64)
 local LIMIT = {
-	chamber = {key = PREFIX .. 'rate:' .. chamber, period = tonumber(ARGV[6]), burst = tonumber(ARGV[7])},
-	office = {period = tonumber(ARGV[8]), burst = tonumber(ARGV[9])},
+	chamber = {key = PREFIX .. 'rate:' .. chamber, period = tonumber(ARGV[6]), slack = tonumber(ARGV[7])},
+	office = {period = tonumber(ARGV[8]), slack = tonumber(ARGV[9])},
 	cap = tonumber(ARGV[10])
 }
+local open = ARGV[11] ~= '0' -- closed: letters wait, and what needs no POST goes on
 local INTAKE, TIMERS, EXPIRIES, HEALS, STEPS = 32, 32, 16, 8, 64
 local TURN = PREFIX .. 'turn:' .. chamber
 
-if not call('ZSCORE', PREFIX .. 'workers', worker) then
+local lease = call('ZSCORE', PREFIX .. 'workers', worker)
+if not lease then
 	return {'FENCED'}
+elseif tonumber(lease) <= tonumber(ARGV[5]) then
+	wanted = 0 -- what it took now could be taken back at once, while it sends
 end
 local now = clock()
 if math.abs(now - tonumber(ARGV[5])) > SKEW then
@@ -86,14 +90,14 @@ local function job_entry(id, j, token)
 		j.opened_us or j.first_us or '0', j.rev, j.last or '', j.status or '0', bytes}
 end
 
--- charge(): writes the rate cells and returns how they can be given back, as fields of the record.
+-- charge(token): writes the rate cells and returns how they can be given back, as fields of the record.
 local function give(id, j, charge)
 	local token = take_id .. '.' .. (taken + 1)
 	local _, office = split(id)
 	local entry = job_entry(id, j, token)
 	call('SADD', PREFIX .. 'held:' .. worker, id .. ' ' .. token)
 	call('SADD', PREFIX .. 'fly:' .. office, token)
-	local cell_chamber, cell_office = charge()
+	local cell_chamber, cell_office = charge(token)
 	call('HSET', job_key(id), 'state', 'taken', 'token', token, 'worker', worker, 'deliveries', (j.deliveries or 0) + 1,
 		'cell_chamber', cell_chamber, 'cell_office', cell_office)
 	taken = taken + 1
@@ -127,10 +131,10 @@ local function cell_write(key, at)
 	call('SET', key, num(at), 'PX', num(math.ceil((at - now) / 1000) + 1))
 end
 
--- The bucket's theoretical arrival time. One beyond now + burst * period can only come from a clock that stepped back;
+-- The bucket's theoretical arrival time. One beyond now + slack + period can only come from a clock that stepped back;
 -- it is written back in its bounds, or the bucket would stay shut until the clock has caught up.
 local function cell_read(key, limit)
-	local at, most = digits(call('GET', key) or '') or 0, now + limit.burst * limit.period
+	local at, most = digits(call('GET', key) or '') or 0, now + limit.slack + limit.period
 	if at > most and limit.period > 0 then
 		cell_write(key, most)
 	end
@@ -139,7 +143,7 @@ end
 
 -- When the bucket has its next cell.
 local function cell_ready(at, limit)
-	return at + limit.period - limit.burst * limit.period
+	return at - limit.slack
 end
 
 local function cell_charge(key, at, limit)
@@ -150,10 +154,40 @@ local function cell_charge(key, at, limit)
 	return num(at + limit.period) .. ' ' .. num(at)
 end
 
+-- Breakers -----------------------------------------------------------------------------------------
+
+local any_breaker = call('EXISTS', PREFIX .. 'breaker') == 1
+
+local function breaker_of(what)
+	return any_breaker and breaker_read(call('HGET', PREFIX .. 'breaker', what) or '') or nil
+end
+
+-- Until when nothing may go, and whether what goes then is the probe. A probe stands while its job has its token: that
+-- of a worker that died or let it go is replaced.
+local function breaker_gate(b)
+	if not breaker_stops(b) then
+		return 0, false
+	elseif b.state == 'open' and b.till > now then
+		return b.till, false
+	elseif b.state == 'half' and call('HGET', job_key(b.id), 'token') == b.token then
+		return now + LOOK, false -- its SETTLE wakes us
+	end
+	return 0, true
+end
+
+local function breaker_probe(what, b, id, token)
+	b.state, b.id, b.token = 'half', id, token
+	breaker_write(what, b)
+end
+
 -- One turn -----------------------------------------------------------------------------------------
 
--- Pops the office's first job; returns when the office may be looked at again.
-local function office_pop(office, chamber_at, office_at)
+local chamber_breaker = breaker_of(chamber)
+local chamber_gate, chamber_probe = breaker_gate(chamber_breaker)
+
+-- Pops the office's first job; returns when the office may be looked at again. `probed`: its breaker, when this is to be
+-- the probe.
+local function office_pop(office, chamber_at, office_at, probed)
 	local sid = call('ZRANGE', wait_key(office), 0, 0)[1]
 	if not sid then
 		return now
@@ -161,10 +195,19 @@ local function office_pop(office, chamber_at, office_at)
 	local id, again = sid .. ':' .. office, now
 	local j = job_read(id)
 	if j and j.state == 'wait' then
-		give(id, j, function()
+		give(id, j, function(token)
+			if chamber_probe then
+				breaker_probe(chamber, chamber_breaker, id, token)
+			end
+			if probed then
+				breaker_probe(office, probed, id, token)
+			end
 			return cell_charge(LIMIT.chamber.key, chamber_at, LIMIT.chamber),
 				cell_charge(PREFIX .. 'rate:' .. office, office_at, LIMIT.office)
 		end)
+		if chamber_probe then
+			chamber_gate, chamber_probe = now + LOOK, false
+		end
 		again = math.max(now + taken, cell_ready(office_at + LIMIT.office.period, LIMIT.office))
 	end
 	call('ZREM', wait_key(office), sid)
@@ -173,15 +216,19 @@ end
 
 local function office_turn(office, chamber_at)
 	local hold, again = hold_until(office), 0
+	local b = breaker_of(office)
+	local gate, probe = breaker_gate(b)
+	-- A receiver that failed last must not eat the slots: its next letter alone.
+	local cap = b and b.run > 0 and math.min(LIMIT.cap, 1) or LIMIT.cap
 	local office_at = cell_read(PREFIX .. 'rate:' .. office, LIMIT.office)
-	if hold > now then
-		again = hold
-	elseif call('SCARD', PREFIX .. 'fly:' .. office) >= LIMIT.cap then
+	if math.max(hold, gate) > now then
+		again = math.max(hold, gate)
+	elseif call('SCARD', PREFIX .. 'fly:' .. office) >= cap then
 		again = now + LOOK -- SETTLE, REAP and resume wake it sooner
 	elseif cell_ready(office_at, LIMIT.office) > now then
 		again = cell_ready(office_at, LIMIT.office)
 	else
-		again = office_pop(office, chamber_at, office_at)
+		again = office_pop(office, chamber_at, office_at, probe and b)
 	end
 	turn_set(office, math.min(again, now + LOOK))
 end
@@ -191,6 +238,8 @@ local function turns()
 	for step = 1, STEPS + wanted do
 		if taken >= wanted then
 			return 0
+		elseif chamber_gate > now then
+			return chamber_gate - now
 		end
 		local chamber_at = cell_read(LIMIT.chamber.key, LIMIT.chamber)
 		local ready = cell_ready(chamber_at, LIMIT.chamber)
@@ -233,6 +282,9 @@ turns_heal()
 if wanted > 0 then
 	close_lane()
 end
-local hold = hold_until(chamber)
-local wait = hold > now and math.min(hold - now, LOOK) or turns()
+local wait = LOOK
+if open and wanted > 0 then
+	local hold = hold_until(chamber)
+	wait = hold > now and hold - now or turns()
+end
 return {num(wait_time(wait)), full and 1 or 0, unpack(reply)}

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "config/table.h"
+#include "cwc/windows.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -48,7 +49,7 @@ static enum err load(struct span measured, const struct span *host, struct confi
 	char measured_path[64], host_path[64];
 	int measured_fd = memory_file(measured, measured_path);
 	int host_fd = host ? memory_file(*host, host_path) : -1;
-	enum err e = config_load(measured_path, host ? host_path : NULL, ret_config, &problems);
+	enum err e = config_load(measured_path, host ? host_path : NULL, cwc_windows_good, ret_config, &problems);
 	struct buf text;
 
 	close(measured_fd);

@@ -16,6 +16,7 @@ SCHEMA = {
 SOURCES = {
     "letters": ["tests/tools/letters.c"],
     "eastern": ["tests/tools/eastern.c"],
+    "windows": ["tests/tools/windows.c"],
 }
 PACKAGES = ["jansson", "libsodium", "libcbor"]
 

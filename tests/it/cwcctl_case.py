@@ -174,7 +174,7 @@ class QueueCase(Case):
         self.take_id = 0
         self.receipt_seed = os.urandom(32)
         self.publish()
-        self.call('beat', 'w1/1', 60 * SECOND, 'join', self.now(), 1)
+        self.call('beat', 'w1/1', 60 * SECOND, 'join', self.now(), 1, '')
 
     @staticmethod
     def now():
@@ -199,7 +199,7 @@ class QueueCase(Case):
 
     def take(self, chamber='house', n=16):
         self.take_id += 1
-        reply = self.call('take', chamber, 'w1/1', 'w1/1.%d' % self.take_id, n, self.now(), 1, 100000, 0, 1, 100)
+        reply = self.call('take', chamber, 'w1/1', 'w1/1.%d' % self.take_id, n, self.now(), 1, 100000, 0, 0, 100, 1)
         return {x[0]: x for x in reply[2:]}
 
     def begin(self, taken, delivery_id='d' * 32):
@@ -211,7 +211,7 @@ class QueueCase(Case):
     def settle(self, taken, state, outcome, status=0, cls='ended', receipt=b'', detail=''):
         sid, office, token = taken[:3]
         reply = self.call('settle', 'w1/1', sid, office, token, 'end', state, outcome, cls, 0, detail, status, 0, self.now(),
-                          self.now(), receipt, b'')
+                          self.now(), receipt, b'', -1, 0, 0)
         self.assertEqual(reply[0], 'OK')
 
     def ended(self, sid, state, outcome, office='HNE03', **settle):

@@ -8,10 +8,12 @@
  *	["command", id, "PING"]            -> {"id":..., "e":"ok", "reply":...}
  *	["script", id, "depth", "1"]
  *	["enqueue", id, sid, offices, job, priority, expires_us, not_before_us]
- *	["beat", id, "join"|"beat"|"leave", worker, lease_us, now_us]
- *	["take", id, chamber, worker, take_id, n, now_us]
+ *	["beat", id, "join"|"beat"|"leave", worker, lease_us, now_us, machine]   (machine: join; may be missing)
+ *	["take", id, chamber, worker, take_id, n, now_us, closed]   (closed: may be missing)
  *	["begin", id, worker, sid, office, token, delivery_id, date, generation, expires_us, now_us]
- *	["settle", id, worker, sid, office, token, verb, state, outcome, class, now_us, receipt]
+ *	["begin_sent", ...the same]
+ *	["settle", id, worker, sid, office, token, verb, state, outcome, class, now_us, receipt, site, breaker_open_us]
+ *	["wait", id, replicas, timeout_ms]
  *	["reap", id, worker, now_us]       ["adopt", id, worker, now_us, token...]
  *	["hold", id, what, until_us, who, reason]
  *	["storm", id, n, "INCR", "x"]      n times the same command, answered by counts
@@ -95,6 +97,16 @@ static void request_free(struct request *r)
 	free(r);
 }
 
+/* Commands that wait for an answer. */
+static size_t outstanding(void)
+{
+	size_t n = 0;
+	struct request *r;
+	LIST_FOREACH(r, &requests, link)
+	n += r->left > 0 ? r->left : 1;
+	return n;
+}
+
 /* Nothing is answered after queue_close(). */
 static void shut(void)
 {
@@ -131,7 +143,10 @@ static void on_beat(void *arg, enum err e, const struct queue_beat_answer *a)
 	BUG_ON((a != NULL) != (e == ERR_OK));
 	answer(arg, e,
 	       a == NULL ? NULL
-			 : json_pack("{s:i,s:I}", "status", (int)a->status, "redis_us", (json_int_t)a->redis_us));
+			 : json_pack("{s:i,s:I,s:I,s:I,s:I,s:I}", "status", (int)a->status, "redis_us",
+				     (json_int_t)a->redis_us, "dead", (json_int_t)a->dead, "unknown",
+				     (json_int_t)a->unknown, "stuck", (json_int_t)a->stuck, "results",
+				     (json_int_t)a->results));
 }
 
 static json_t *taken_json(const struct queue_taken *t)
@@ -174,10 +189,22 @@ static void on_begin(void *arg, enum err e, const struct queue_begin_answer *a)
 static void on_settle(void *arg, enum err e, const struct queue_settle_answer *a)
 {
 	BUG_ON((a != NULL) != (e == ERR_OK));
-	answer(arg, e,
-	       a == NULL ? NULL
-			 : json_pack("{s:i,s:o,s:I}", "status", (int)a->status, "state", text(a->state), "rev",
-				     (json_int_t)a->rev));
+	json_t *o = NULL;
+	if (a != NULL) {
+		json_t *breakers = json_array();
+		for (size_t i = 0; i < a->n_breakers; i++)
+			json_array_append_new(breakers,
+					      json_pack("[o,b,I]", text(a->breaker[i].what), a->breaker[i].open,
+							(json_int_t)a->breaker[i].until_us));
+		o = json_pack("{s:i,s:o,s:I,s:o}", "status", (int)a->status, "state", text(a->state), "rev",
+			      (json_int_t)a->rev, "breakers", breakers);
+	}
+	answer(arg, e, o);
+}
+
+static void on_wait(void *arg, enum err e, int64_t n)
+{
+	answer(arg, e, json_pack("{s:I}", "n", (json_int_t)n));
 }
 
 static void on_count(void *arg, enum err e, bool fenced, int64_t n)
@@ -250,10 +277,9 @@ static void run_take(json_t *a, struct request *r)
 		.n = (unsigned)number(a, 5),
 		.now_us = number(a, 6),
 		.chamber_period_us = 1,
-		.chamber_burst = 100,
-		.office_period_us = 0,
-		.office_burst = 1,
+		.chamber_slack_us = 100,
 		.office_cap = 100,
+		.open = number(a, 7) == 0,
 	};
 	queue_take(queue, &t, on_take, r);
 }
@@ -270,6 +296,7 @@ static void run_begin(json_t *a, struct request *r)
 		.generation = (uint64_t)number(a, 8),
 		.expires_us = number(a, 9),
 		.now_us = number(a, 10),
+		.sent = strcmp(str(a, 0), "begin_sent") == 0,
 	};
 	queue_begin(queue, &b, on_begin, r);
 }
@@ -298,6 +325,9 @@ static void run_settle(json_t *a, struct request *r)
 		.http_status = 200,
 		.now_us = number(a, 10),
 		.receipt = span_at(a, 11),
+		.generation = -1,
+		.site = (int)number(a, 12),
+		.breaker_open_us = number(a, 13),
 	};
 	queue_settle(queue, &s, on_settle, r);
 }
@@ -320,7 +350,10 @@ static void run_beat(json_t *a, struct request *r)
 	enum queue_beat_verb verb = strcmp(str(a, 2), "join") == 0    ? QUEUE_JOIN
 				    : strcmp(str(a, 2), "leave") == 0 ? QUEUE_LEAVE
 								      : QUEUE_BEAT;
-	queue_beat(queue, verb, str(a, 3), number(a, 4), number(a, 5), on_beat, r);
+	if (verb == QUEUE_JOIN)
+		queue_join(queue, str(a, 3), number(a, 4), number(a, 5), str(a, 6), NULL, 0, on_beat, r);
+	else
+		queue_beat(queue, verb, str(a, 3), number(a, 4), number(a, 5), on_beat, r);
 }
 
 static bool run_call(const char *what, json_t *a, struct request *r)
@@ -340,6 +373,8 @@ static bool run_call(const char *what, json_t *a, struct request *r)
 		queue_adopt(queue, str(a, 2), number(a, 3), argv, n, on_count, r);
 	} else if (strcmp(what, "hold") == 0) {
 		queue_hold(queue, str(a, 2), number(a, 3), str(a, 4), str(a, 5), on_count, r);
+	} else if (strcmp(what, "wait") == 0) {
+		queue_wait(queue, (unsigned)number(a, 2), (unsigned)number(a, 3), on_wait, r);
 	} else {
 		return false;
 	}
@@ -355,7 +390,7 @@ static void run_job(const char *what, json_t *a)
 		run_beat(a, r);
 	else if (strcmp(what, "take") == 0)
 		run_take(a, r);
-	else if (strcmp(what, "begin") == 0)
+	else if (strcmp(what, "begin") == 0 || strcmp(what, "begin_sent") == 0)
 		run_begin(a, r);
 	else if (strcmp(what, "settle") == 0)
 		run_settle(a, r);
@@ -371,9 +406,9 @@ static void run(json_t *a)
 		return;
 	if (strcmp(what, "state") == 0)
 		print(json_pack("{s:s,s:b,s:I}", "event", "state", "up", queue_is_up(queue), "outstanding",
-				(json_int_t)conn_outstanding(queue_conn(queue))));
+				(json_int_t)outstanding()));
 	else if (strcmp(what, "reconnect") == 0)
-		conn_reconnect(queue_conn(queue));
+		conn_drop(queue_conn(queue), ERR_QUEUE_BUSY, "asked to reconnect");
 	else if (strcmp(what, "close_in_answer") == 0)
 		close_in_answer = true;
 	else if (strcmp(what, "storm") == 0)

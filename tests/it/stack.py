@@ -10,6 +10,7 @@ chambers, an app server (it signs, seals and enqueues) and any number of workers
 Nothing listens outside of the directory but the chambers, on loopback. The URLs name the real hosts, so that TLS and
 the host-name check are the real ones; where they lead is fixed by the `address` of each chamber.
 """
+import contextlib
 import json
 import os
 import secrets
@@ -65,7 +66,7 @@ AGENT_KEYS = {'agent': 'DeliveryAgent', 'agent_ack_email': 'DeliveryAgentAckEmai
 
 # Keys that only the measured file may set.
 MEASURED_KEYS = {'api_key_file', 'total_timeout', 'first_byte_timeout', 'answer_max', 'password_file', 'tls', 'tls_host',
-                 'cert_file', 'key_file'}
+                 'cert_file', 'key_file', 'maintenance', 'unknown_policy', 'breaker_open', 'replicas'}
 
 HOST = '''
 [worker]
@@ -77,6 +78,8 @@ name = {queue}
 {host_queue}
 [jobs]
 {jobs}
+[alarms]
+{alarms}
 [http]
 bridge_dir = {dir}/{name}.bridge
 [house]
@@ -171,14 +174,14 @@ class Worker:
 class Stack:
     def __init__(self, lease='3s', rate='100000/s', burst=1000, chamber=None, house=None, senate=None, jobs=None,
                  worker=None, measured_house=None, measured_senate=None, key_source='file', queue='q', redis=(),
-                 sim=(), contexts=(), host_queue=None, measured_queue=None, password=None):
+                 sim=(), contexts=(), host_queue=None, measured_queue=None, password=None, alarms=None):
         self.dir = tempfile.mkdtemp(prefix='cwc-')
         self.queue = queue
         self.values = {'lease': lease, 'rate': rate, 'burst': burst, 'chamber': chamber or {}, 'house': house or {},
                        'senate': senate or {}, 'jobs': jobs or {}, 'worker': worker or {},
                        'measured_house': measured_house or {}, 'measured_senate': measured_senate or {},
                        'key_source': key_source, 'contexts': contexts, 'host_queue': host_queue or {},
-                       'measured_queue': measured_queue or {}}
+                       'measured_queue': measured_queue or {}, 'alarms': alarms or {}}
         self.redis_args, self.sim_args, self.password = list(redis), list(sim), password
         self.redis_path = self.dialled = self.path('redis.sock')  # dialled: by workers
         self.workers = []
@@ -252,6 +255,7 @@ class Stack:
     def write_config(self, name, worker=None):
         v, sim = self.values, self.sim
         measured = {'ca_file': sim.ca_file, 'rate_ceiling': v['rate'], 'burst': v['burst'],
+                    'maintenance': 'none', 'breaker_open': '200ms',
                     **{key: AGENT[element] for key, element in AGENT_KEYS.items()}}
         host = {'api_key_file': sim.key_file, 'concurrency': 32, 'office_concurrency': 32, **v['chamber']}
         chambers = {'house': {**host, 'address': sim.house, **v['house']},
@@ -260,7 +264,7 @@ class Stack:
         host_queue = dict(v['host_queue'])
         if self.password:
             host_queue['password_file'] = self.write_secret('redis.password', self.password)
-        with open(self.path('measured.conf'), 'w', encoding='utf-8') as f:
+        with self.replaced('measured.conf') as f:
             f.write(MEASURED.format(
                 kid=KID, signer=self.app.public.hex(), key_source=v['key_source'], lease=v['lease'],
                 contexts='\n'.join('witness_context = ' + c for c in v['contexts']),
@@ -268,13 +272,20 @@ class Stack:
                 house=lines({**URLS['house'], **measured, **of_tier(chambers['house'], True), **v['measured_house']}),
                 senate=lines({**URLS['senate'], **measured, **of_tier(chambers['senate'], True),
                               **v['measured_senate']})))
-        with open(self.path(name + '.conf'), 'w', encoding='utf-8') as f:
+        with self.replaced(name + '.conf') as f:
             f.write(HOST.format(name=name, worker=lines({'log_level': 'debug', **v['worker'], **(worker or {})}),
                                 redis=self.dialled, queue=self.queue, host_queue=lines(of_tier(host_queue, False)),
-                                jobs=lines(v['jobs']), dir=self.dir,
+                                jobs=lines(v['jobs']), alarms=lines(v['alarms']), dir=self.dir,
                                 house=lines(of_tier(chambers['house'], False)),
                                 senate=lines(of_tier(chambers['senate'], False))))
         return ['--config', self.path('measured.conf'), '--host-config', self.path(name + '.conf')]
+
+    @contextlib.contextmanager
+    def replaced(self, name):
+        """A file to write, in one piece for a worker that is just starting and reads the one before."""
+        with open(self.path(name + '.new'), 'w', encoding='utf-8') as f:
+            yield f
+        os.replace(self.path(name + '.new'), self.path(name))
 
     def write_secret(self, name, text):
         with open(os.open(self.path(name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 'w', encoding='utf-8') as f:

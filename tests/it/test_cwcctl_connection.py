@@ -46,7 +46,7 @@ class Connection(Case):
     def test_password(self):
         server = self.server()
         server.r('ACL', 'SETUSER', 'ops', 'on', '>hush-hush', '~*', '+@all')
-        server.r('ACL', 'SETUSER', 'poor', 'on', '>hush-hush', '~*', '+@all', '-xrange', '-zrange')
+        server.r('ACL', 'SETUSER', 'poor', 'on', '>hush-hush', '~*', '+@all', '-xrange', '-xrevrange', '-zrange')
         server.r('CONFIG', 'SET', 'requirepass', 'default-hush')
         redis = ('--redis', 'unix:' + server.path)
         good = self.write('good.pw', 'hush-hush\n', 0o600)

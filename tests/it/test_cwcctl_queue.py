@@ -210,7 +210,7 @@ class Look(QueueCase):
         text = self.ctl('offices', 'house').out
         self.assertIn('house: 3 offices take part, by a list that is 1min 0s old', text)
         self.assertNotIn('SNE02', text)
-        self.assertRegex(text, r'HNE01 +yes +0 +0 +until .* by \S+@\S+: moving\?\[2J house\n')
+        self.assertRegex(text, r'HNE01 +yes +0 +0 +- +until .* by \S+@\S+: moving\?\[2J house\n')
         self.assertEqual(len(self.ctl('offices', 'senate', '--json').json['offices']), 1)
 
     def test_hold_and_resume(self):
@@ -220,7 +220,8 @@ class Look(QueueCase):
         self.assertIn('; held until 2099', self.ctl('offices').out)
         self.assertEqual(self.ctl('resume', 'senate').out, 'senate goes on\n')
         self.assertEqual(self.ctl('resume', 'senate').out, 'senate was not held\n')
-        self.assertEqual(self.ctl('resume', 'HNE03', '--json').json, {'resumed': 'HNE03', 'was_held': True})
+        self.assertEqual(self.ctl('resume', 'HNE03', '--json').json, {'resumed': 'HNE03', 'was_held': True,
+                                                                                'was_broken': False})
         acts = self.ctl('audit', 'list', '--json').json
         self.assertEqual([(a['verb'], a['a']) for a in acts], [('hold', 'senate'), ('hold', 'HNE03'), ('resume', 'senate'),
                                                                ('resume', 'senate'), ('resume', 'HNE03')])
@@ -301,8 +302,9 @@ class Acts(QueueCase):
         self.assertEqual([(x['office'], x['done'], x['answer']) for x in r],
                          [('HNE03', False, 'not dead'), ('HNE01', False, 'no such job')])
         self.ctl('dead', 'replay', 'a', 'HNE03', '--dry-run', code=NO)
-        r = self.ctl('dead', 'replay', '--all', '--json').json
+        *r, last = self.ctl('dead', 'replay', '--all', '--json').lines
         self.assertEqual([(x['sid'], x['done']) for x in r], [('b', True), ('c', True)])
+        self.assertEqual((last['summary']['replayed'], last['summary']['failed']), (2, 0))
         self.assertEqual(self.r('XLEN', '{q}:dead'), 0)
         self.assertEqual(self.ctl('dead', 'replay', '--all').out, 'no dead letters\n')
 

@@ -82,6 +82,23 @@ class EndToEnd(Case):
         row = self.ctl('status', 'dies', '--office', 'HNE03', '--json').json
         self.assertEqual([a['outcome'] for a in row['history']][-1], 'accepted')
 
+    def test_unknown_fate_is_resolved(self):
+        """The House took it and answered 500: the list has what the House knows it by."""
+        self.stack.sim.fault(action='accept_then_500', chamber='house', count=1)
+        self.addCleanup(self.stack.sim.clear_faults)
+        self.ctl('enqueue', '-', *self.sealing, stdin=lines(letter('doubt', ['HNE01'])))
+        self.wait_state('doubt', 'HNE01', 'unknown')
+        row, = self.ctl('unknown', 'list', '--json').json
+        sent, = [r for r in self.stack.sim.records(accepted=True) if r['delivery_id'] == row['delivery_id']]
+        self.assertEqual((row['sid'], row['http_status'], len(row['unknown_posts']), len(row['posts_begun'])),
+                         ('doubt', 500, 1, 1))
+        self.assertIn(row['unknown_posts'][0]['worker'], [w['worker'] for w in self.ctl('workers', '--json').json])
+        self.ctl('dead', 'replay', '--all')
+        self.assertEqual(self.state('doubt', 'HNE01'), 'unknown')
+        self.ctl('unknown', 'resolve', 'accepted', '--ids', '-', stdin='doubt HNE01\n')
+        self.wait_state('doubt', 'HNE01', 'accepted')
+        self.assertEqual(self.ctl('unknown', 'list', '--json').json, [])
+
     def test_what_workers_show(self):
         keys = self.ctl('keys', '--json').json
         self.assertEqual({k['kid'] for k in keys[-1]['keys']}, {k.kid for k in self.stack.ring.values()})

@@ -307,7 +307,10 @@ class Settle(Case):
     def test_answers(self):
         """Whatever SETTLE is said to have answered, after it was carried out: one result, one POST."""
         kinds = ([b'BADVERB', b'wait', 1], [b'BEGUN', b'begun', 1], [b'NOTBEGUN', b'taken', 1], [b'STALE', b'', MOST],
-                 [b'OK', b'accepted', LEAST], [b'WHAT'], [], 7, None, Error(b'BUSY x'), Error(b'OOM x'))
+                 [b'OK', b'accepted', LEAST], [b'WHAT'], [], 7, None, Error(b'BUSY x'), Error(b'OOM x'),
+                 [b'OK', b'accepted', 3, b'house', b'open', MOST, HOUSE.encode(), b'closed', LEAST],
+                 [b'OK', b'accepted', 3, b'x' * 300, b'open', 1, b'', b'', b'', 7, [], None],
+                 [b'OK', b'accepted', 3, *[b'senate', b'open', 1] * 500])
         lies = {}
         for n, kind in enumerate(kinds):
             sid = 'settle-%d' % n
@@ -332,10 +335,9 @@ class Settle(Case):
         self.assertEqual(self.posts('invalid'), [])
         self.check_all()
 
-    def test_lost_begin(self):
-        """A failover to a replica that has the TAKE, but not the BEGIN: the answer of the POST that left all the same
-        becomes the result, and nothing is sent again."""
-        key, kept = self.stack.key('job:forgotten:' + HOUSE), []
+    def lose_begin(self, sid, *changes):
+        """A failover to a replica that has the TAKE, but not the BEGIN; and what somebody did to the record since."""
+        key, kept = self.stack.key('job:%s:%s' % (sid, HOUSE)), []
 
         def remember(_argv):
             if not kept:
@@ -343,15 +345,46 @@ class Settle(Case):
 
         def fail_over(_argv):
             if kept and kept[0]:
-                with_client(self.stack, lambda r: (r('DEL', key), r('HSET', key, *kept[0])))
+                with_client(self.stack, lambda r: (r('DEL', key), r('HSET', key, *kept[0]), [r(*c) for c in changes]))
                 kept[0] = None
         self.liar.instead('begin', remember)
         self.liar.instead('settle', fail_over)
-        self.stack.submit(letter('forgotten'))
-        result = self.delivered('forgotten')
+        self.stack.submit(letter(sid))
+        result = self.delivered(sid)
         self.assertEqual(result['http_status'], '200')
         self.assertEqual(account.open_receipt(self.stack, result)['http_status'], 200)
-        self.assertGreaterEqual(len(self.liar.asked('settle', 'forgotten')), 2)
+        self.assertGreaterEqual(len(self.liar.asked('settle', sid)), 2)
+
+    def test_lost_begin(self):
+        """The answer of the POST that left all the same becomes the result, and nothing is sent again."""
+        self.lose_begin('forgotten')
+        self.check_all()
+
+    def test_lost_begin_and_cancelled(self):
+        """Nothing that would have stopped the letter before its POST stops the report of it."""
+        self.lose_begin('cancelled', ('HSET', self.stack.key('job:cancelled:' + HOUSE), 'cancelled', '1'))
+        until = '%d test x' % (time.time() * 10**6 + 600 * 10**6)
+        self.lose_begin('held', ('HSET', self.stack.key('holds'), HOUSE, until))
+        self.stack.redis('DEL', self.stack.key('holds'))
+        self.check_all()
+
+    def test_lasting_error(self):
+        """SETTLE fails each time. A letter that was sent is reported until it is on record; a job that was not is let
+        go, and another TAKE brings it again."""
+        invalid = letter('invalid-lasting')
+        invalid['sealed'].pop('Zip')
+        lies = [self.liar.instead('settle', about(sid, Error(b'ERR user_script:1: x')), times=5)
+                for sid in ('invalid-lasting', 'sent-lasting')]
+        self.stack.submit(invalid, letter('sent-lasting'))
+        for lie in lies:
+            lie.wait()
+        self.delivered('sent-lasting', timeout=2 * BACK_S)
+        self.assertEqual(self.result('invalid-lasting')['outcome'], 'letter_invalid')
+        tokens = {sid: [argv[3] for argv in self.liar.asked('settle', sid)] for sid in ('invalid-lasting', 'sent-lasting')}
+        self.assertEqual(len(set(tokens['invalid-lasting'])), 2)
+        self.assertEqual(len(set(tokens['sent-lasting'])), 1)
+        errors = [e['sid'] for e in self.worker.events('queue_error') if e.get('command') == 'settle']
+        self.assertGreaterEqual(min(errors.count('invalid-lasting'), errors.count('sent-lasting')), 5)
         self.check_all()
 
 
@@ -373,6 +406,16 @@ class Beat(Case):
             self.worker.wait_event('ready', n=ready + 1)
         self.stack.submit(letter('after'))
         self.delivered('after')
+        self.check_all()
+
+    def test_lengths(self):
+        """What BEAT says of the places that people empty is for people alone."""
+        for n, lengths in enumerate(([MOST] * 4, [LEAST] * 4, [b'x', [], None, b''], [], [1] * 50)):
+            lie = self.liar.after('beat', lambda argv, reply, lengths=lengths:
+                                  [b'OK', reply[1], *lengths] if argv[2] == b'beat' else None)
+            lie.wait()
+            self.stack.submit(letter('lengths-%d' % n))
+            self.delivered('lengths-%d' % n)
         self.check_all()
 
     def test_counts(self):

@@ -80,6 +80,35 @@ class Plain(Case):
         self.assertFalse([x for x in d.seen if '"id"' in x])
 
 
+class Wait(Case):
+    def test_without_replicas(self):
+        """WAIT may take longer than any other answer, and what is behind it has its own time from then on."""
+        d = self.up(self.redis().address, timeout_ms=300)
+        self.assertEqual(d.call('wait', 0, 5000)['n'], 0)
+        wait, ping = d.send('wait', 1, 1000), d.send('command', 'PING')
+        self.assertEqual(d.wait(wait), {'id': wait, 'e': OK, 'n': 0})
+        self.assertEqual(d.wait(ping)['reply'], 'PONG')
+        self.assertTrue(d.state()['up'])
+
+    def test_no_answer(self):
+        """But not for ever."""
+        r = self.redis()
+        d = self.up(r.address, timeout_ms=300)
+        r.process.send_signal(signal.SIGSTOP)
+        wait = d.send('wait', 1, 200)
+        self.assertEqual(d.wait(wait)['e'], LOST)
+        self.assertDown(d, 'timeout')
+        r.process.send_signal(signal.SIGCONT)
+        d.event('up')
+
+    def test_forbidden(self):
+        r = self.redis()
+        r('ACL', 'SETUSER', 'worker', 'on', '>x', '~{q}:*', '+@all', '-wait')
+        d = self.up(r.address, user='worker', password='x')
+        self.assertEqual(d.call('wait', 1, 100)['e'], 'queue_denied')
+        self.assertWorks(d)
+
+
 class Auth(Case):
     SECRET = 'k9-not-to-be-seen'
 
@@ -218,11 +247,31 @@ class Scripts(Case):
         self.r('HSET', '{q}:meta', 'version', 999)
         self.assertEqual(d.call('beat', 'beat', 'w/1', 10000000, now_us())['status'], 4)  # version
 
+    def test_beat_counts(self):
+        d = self.d
+        d.call('beat', 'join', 'w/1', 10000000, now_us())
+        for n, key in enumerate(('dead', 'stuck', 'results'), 1):
+            for _ in range(n):
+                self.r('XADD', '{q}:' + key, '*', 'x', 'y')
+        self.r('ZADD', '{q}:unknown', 1, 'a:HCA12', 2, 'b:HCA12')
+        beat = d.call('beat', 'beat', 'w/1', 10000000, now_us())
+        self.assertEqual([beat[x] for x in ('dead', 'unknown', 'stuck', 'results')], [1, 2, 2, 3])
+
+    def test_same_machine(self):
+        """A worker of the same name on the same machine is gone: its lease ends at once."""
+        d = self.d
+        self.assertEqual(d.call('beat', 'join', 'w/1', 10000000, now_us(), 'm1')['status'], 0)
+        for machine in ('', 'm2'):
+            self.assertEqual(d.call('beat', 'join', 'w/2', 10000000, now_us(), machine)['status'], 2)  # taken
+        self.assertEqual(d.call('beat', 'join', 'w/2', 10000000, now_us(), 'm1')['status'], 0)
+        self.assertEqual(d.call('beat', 'beat', 'w/1', 10000000, now_us())['status'], 1)  # fenced
+
     def test_reap(self):
         d = self.d
-        d.call('beat', 'join', 'w/1', 1000000, now_us() - 60 * 10**6)
+        d.call('beat', 'join', 'w/1', 10000000, now_us())
         d.call('enqueue', 'sid-1', 'HCA12', 'the job', 1, now_us() + 3600 * 10**6, 0)
         self.assertEqual(len(self.take()['jobs']), 1)
+        self.r('ZADD', '{q}:workers', now_us() - 1, 'w/1')  # its lease is over
         d.call('beat', 'join', 'v/1', 10000000, now_us())
         self.assertEqual(d.call('reap', 'v/1', now_us())['n'], 1)
         self.assertEqual(d.call('reap', 'v/1', now_us() + 60 * 10**6)['n'], -1)  # skew
@@ -239,6 +288,42 @@ class Scripts(Case):
         t = self.take()
         self.assertEqual(t['jobs'], [])
         self.assertGreater(t['wait_us'], 10**6)
+
+    def test_closed(self):
+        """A TAKE for a closed chamber takes in, and takes no letter."""
+        d = self.d
+        d.call('beat', 'join', 'w/1', 10000000, now_us())
+        d.call('enqueue', 'sid-1', 'HCA12', 'the job', 1, now_us() + 3600 * 10**6, 0)
+        self.assertEqual(d.call('take', 'house', 'w/1', 1, 8, now_us(), 1)['jobs'], [])
+        self.assertEqual((self.r('XLEN', '{q}:in'), self.r('ZCARD', '{q}:wait:HCA12')), (0, 1))
+        self.assertEqual(len(self.take(number=2)['jobs']), 1)
+
+    def test_breakers(self):
+        """Five faults in a row open an office's breaker; the answer to SETTLE says so, and when its probe closes it."""
+        d = self.d
+        d.call('beat', 'join', 'w/1', 10000000, now_us())
+        for n in range(6):
+            d.call('enqueue', 'sid-%d' % n, 'HCA12', 'the job', 1, now_us() + 3600 * 10**6, 0)
+
+        def attempt(n, *settle):
+            job = self.take(n=1, number=n)['jobs'][0]
+            args = ('w/1', job['sid'], 'HCA12', job['token'])
+            self.assertEqual(d.call('begin', *args, 'DID', '20260302', 7, now_us() + 3600 * 10**6, now_us())['status'], 0)
+            return d.call('settle', *args, *settle)['breakers']
+        moved = [attempt(n, 'retry', '', 'not_sent', 'transient', now_us(), '', -1, 50000) for n in range(5)]
+        self.assertEqual(moved[:4], [[], [], [], []])
+        (what, is_open, until), = moved[4]
+        self.assertEqual((what, is_open), ('HCA12', True))
+        self.assertLess(abs(until - now_us()), 10**6)
+        end = now_us() + 5 * 10**6
+        while now_us() < end:
+            t = self.take(n=1, number=now_us())
+            if t['jobs']:
+                break
+        args = ('w/1', t['jobs'][0]['sid'], 'HCA12', t['jobs'][0]['token'])
+        d.call('begin', *args, 'DID', '20260302', 7, now_us() + 3600 * 10**6, now_us())
+        s = d.call('settle', *args, 'end', 'accepted', 'accepted', 'accepted', now_us(), 'receipt', 1, 50000)
+        self.assertEqual([b[:2] for b in s['breakers']], [['HCA12', False]])
 
     def test_plain_scripts(self):
         depth = self.d.call('script', 'depth', str(now_us()))['reply']

@@ -12,7 +12,7 @@
  *
  * Every fault, act and retry is drawn from a budget, so each run ends, and what is true then is checked ("end").
  *
- * Switches: SENATE or BOTH (else House), FORGED, the budgets below, STALL_IN_POST, TAKE_PAST_LEASE, ENDS and the broken
+ * Switches: SENATE or BOTH (else House), FORGED, the budgets below, STALL_IN_POST, ENDS and the broken
  * variants BUG_*. README.md explains each.
  */
 
@@ -551,7 +551,7 @@ inline not_current(w, o)
 	    if
 	    :: s[w].what == accepted || s[w].what == rejected -> word_ = s[w].what
 	    :: s[w].what == v_conflict -> IF_(others_ != 0, word_ = accepted)
-	    :: s[w].what == v_retry || s[w].what == v_throttled || s[w].what == v_not_sent -> word_ = later
+	    :: s[w].what == v_retry || s[w].what == v_throttled || s[w].what == v_not_sent || s[w].what == dead -> word_ = later
 	    :: else
 	    fi);
 	IF_(word_ != none, late_answer(w, o))
@@ -883,7 +883,8 @@ inline lost(w)
 #define GRANTED(w) (s[w].grant)
 #endif
 #define MEMBER(w) (!down[w] && !adopt[w] && lease[w] != gone)
-#ifdef TAKE_PAST_LEASE
+/* A worker whose own lease is over gets nothing: it could be taken back within the time of its grant. */
+#ifdef BUG_TAKE_PAST_LEASE
 #define TAKES(w) (MEMBER(w) && s[w].phase == idle)
 #else
 #define TAKES(w) (MEMBER(w) && s[w].phase == idle && lease[w] == live)

@@ -39,14 +39,14 @@ class Bench:
 
     def take(self, n, cap=10**6, period=1, burst=10**6):
         self.seq += 1
-        return self.ev('take', 'house', 'w/1', 'w/1.%d' % self.seq, n, now_us(), period, burst, 0, 1, cap)
+        return self.ev('take', 'house', 'w/1', 'w/1.%d' % self.seq, n, now_us(), period, (burst - 1) * period, 0, 0, cap, 1)
 
     def begin(self, x):
         return self.ev('begin', 'w/1', x[0], x[1], x[2], 'D' * 32, '20260101', 0, now_us() + DAY, now_us())
 
     def settle(self, x, verb, state=''):
         return self.ev('settle', 'w/1', x[0], x[1], x[2], verb, state, 'outcome', 'class', 0, '', 200, now_us() + DAY, now_us(),
-                       now_us(), 'r' * 300, '')
+                       now_us(), 'r' * 300, '', -1, 1, 30 * 10**6)
 
     def memory(self):
         info = dict(line.split(':', 1) for line in self.r('INFO', 'memory').split('\r\n') if ':' in line)

@@ -44,8 +44,8 @@ class ProtocolCase(unittest.TestCase):
 
     # --- scripts
 
-    def join(self, worker, lease=3600 * SECOND):
-        return self.call('beat', worker, min(lease, 300 * SECOND), 'join', self.now, 1)
+    def join(self, worker, lease=3600 * SECOND, machine=''):
+        return self.call('beat', worker, min(lease, 300 * SECOND), 'join', self.now, 1, machine)
 
     def add(self, sid='s', offices=HOUSE, job='job', **hints):
         flat = [x for kv in hints.items() for x in kv]
@@ -54,23 +54,25 @@ class ProtocolCase(unittest.TestCase):
     def intake(self, n=100):
         return self.call('enqueue', n)
 
-    def take_raw(self, chamber='house', n=16, worker='w/1', period=1, burst=10**6, office_period=0, office_burst=1, cap=100):
+    def take_raw(self, chamber='house', n=16, worker='w/1', period=1, burst=10**6, slack=None, office_period=0,
+                 office_slack=0, cap=100, open=1, now=None):
         self.seq += 1
-        return self.call('take', chamber, worker, '%s.%d' % (worker, self.seq), n, self.now, period, burst, office_period,
-                         office_burst, cap)
+        slack = (burst - 1) * period if slack is None else slack
+        return self.call('take', chamber, worker, '%s.%d' % (worker, self.seq), n, self.now if now is None else now, period,
+                         slack, office_period, office_slack, cap, open)
 
     def take(self, chamber='house', **options):
         reply = self.take_raw(chamber, **options)
         return [dict(zip(TAKEN, e)) for e in reply[2:] if e[0] != 'ERR']
 
-    def begin(self, i, generation=0, worker='w/1', now=None, expires=None, delivery_id='DID', date='20260101'):
+    def begin(self, i, generation=0, worker='w/1', now=None, expires=None, delivery_id='DID', date='20260101', sent=0):
         return self.call('begin', worker, i['sid'], i['office'], i['token'], delivery_id, date, generation,
-                         expires or self.now + 10 * DAY, self.now if now is None else now)
+                         expires or self.now + 10 * DAY, self.now if now is None else now, sent)
 
     def settle(self, i, verb, state='', outcome='', worker='w/1', due=0, cls='class', status=0, detail='', receipt='R', alt='A',
-               retryable=0, begun=0, generation=-1):
+               retryable=0, begun=0, generation=-1, site=0, open_us=30 * SECOND):
         return self.call('settle', worker, i['sid'], i['office'], i['token'], verb, state, outcome, cls, retryable, detail, status,
-                         due, self.now, begun, receipt, alt, generation)
+                         due, self.now, begun, receipt, alt, generation, site, open_us)
 
     def reap(self, worker='w/2', house=0, senate=1, crashes=3, after=60 * SECOND, chunk=100):
         return self.call('reap', worker, self.now, after, crashes, house, senate, chunk)

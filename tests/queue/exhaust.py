@@ -14,9 +14,10 @@ import time
 
 from invariants import Bad, check_state
 from rq import META, RedisError, Server, load
-from sim import CRASHES, LIMITS, SECOND, TAKEN, TIMEOUT, Options, Sim, Worker
+from sim import CRASHES, LIMITS, OPEN, SECOND, TAKEN, TIMEOUT, Options, Sim, Worker
 
 HOUSE, SENATE = 'HCA12', 'SCA01'
+LEASE = 60 * SECOND
 COUNT = 9999
 
 
@@ -28,8 +29,9 @@ class Scene:
         self.sim.trouble = True
         self.sim.house_resend, self.sim.senate_resend = 0, 1
         self.w = self.sim.workers[0]
-        self.commands = 0
-        self.step('beat', self.w.name, 60 * SECOND, 'join', self.sim.t, 1)
+        self.commands, self.life = 0, 600 * SECOND
+        self.w.machine = 'm'
+        self.step('beat', self.w.name, LEASE, 'join', self.sim.t, 1, self.w.machine)
         self.w.joined = True
 
     def step(self, name, *args):
@@ -37,7 +39,7 @@ class Scene:
 
     def add(self, sid, offices, generation=0, genuine=True):
         j = self.sim.job(sid, offices, generation, genuine)
-        j.update(exp=self.sim.t + 600 * SECOND, nbf=0, pri=1)
+        j.update(exp=self.sim.t + self.life, nbf=0, pri=1)
         f = j['bytes'].split('|')
         j['bytes'] = '|'.join(f[:4] + [str(j['exp']), '0'] + f[6:])
         self.sim.xadd(j)
@@ -45,7 +47,7 @@ class Scene:
 
     def take(self, chamber='house', n=4):
         self.w.seq += 1
-        reply = self.step('take', chamber, self.w.name, '%s.%d' % (self.w.name, self.w.seq), n, self.sim.t, *LIMITS)
+        reply = self.step('take', chamber, self.w.name, '%s.%d' % (self.w.name, self.w.seq), n, self.sim.t, *LIMITS, 1)
         got = [dict(zip(TAKEN, e)) for e in reply[2:]]
         for i in got:
             i.update(id=i['sid'] + ':' + i['office'], t=self.sim.t, cell_t=self.sim.t, phase='taken')
@@ -69,9 +71,9 @@ class Scene:
             self.sim.true_accepted[i['id']] += 1
             self.sim.accepted_ids.add(i['id'])
 
-    def settle_args(self, i, verb, state='', outcome='', due=0):
+    def settle_args(self, i, verb, state='', outcome='', due=0, site=0):
         return (self.w.name, i['sid'], i['office'], i['token'], verb, state, outcome, 'class', 0, '', 200, due, self.sim.t,
-                i.get('go', 0), 'receipt', 'alt')
+                i.get('go', 0), 'receipt', 'alt', -1, site, OPEN)
 
     def settle(self, i, *what):
         self.w.items.remove(i)
@@ -89,6 +91,7 @@ class Scene:
         if k == COUNT:
             self.commands = int(sim.r('GET', '{q}:commands'))
         check_state(sim)
+        sim.breakers.check()
         return reply
 
     def lose(self, reply, i=None):
@@ -139,7 +142,7 @@ def take(chamber, before):
     def scene(s, k):
         before(s)
         s.w.seq += 1
-        reply = s.call(k, 'take', chamber, s.w.name, '%s.%d' % (s.w.name, s.w.seq), 4, s.sim.t, *LIMITS)
+        reply = s.call(k, 'take', chamber, s.w.name, '%s.%d' % (s.w.name, s.w.seq), 4, s.sim.t, *LIMITS, 1)
         for e in (reply or [0, 0])[2:]:
             if e[0] != 'ERR':
                 i = dict(zip(TAKEN, e))
@@ -195,16 +198,20 @@ def reopened(s):
     s.add('e', [HOUSE], 1)
 
 
-def settle(verb, state='', outcome='', begun=True, answer=None, before=None, office=HOUSE, due=SECOND):
+def settle(verb, state='', outcome='', begun=True, answer=None, before=None, office=HOUSE, due=SECOND, site=0,
+           moved=()):
     def scene(s, k):
         (before or at_the_door)(s)
         i = s.take('house' if office[0] == 'H' else 'senate')[0]
         if begun:
             s.begin(i, answer)
         s.w.items.remove(i)
-        what = (verb, state, outcome, s.sim.t + due)
-        if s.call(k, 'settle', *s.settle_args(i, *what)) is None:
+        what, i['site'] = (verb, state, outcome, s.sim.t + due), site
+        reply = s.call(k, 'settle', *s.settle_args(i, *what, site))
+        if reply is None:
             s.w.settles.append((i, what))
+        elif tuple(reply[3:5]) != moved:
+            raise Bad('moved %s' % reply[3:])
     return scene
 
 
@@ -306,8 +313,64 @@ def held_office(s):
     s.take()
 
 
+def faults(n, *offices):
+    """That many site faults in a row, on these offices in turn."""
+    def before(s):
+        s.life = 10**6 * SECOND  # no expiry ends what a breaker keeps
+        for j in range(n):
+            office = offices[j % len(offices)]
+            s.add('f%d' % j, [office])
+            while True:
+                s.step('beat', s.w.name, LEASE, 'beat', s.sim.t, 1)
+                got = s.take(n=1)
+                if got:
+                    break
+                s.sim.tick(SECOND)
+            s.begin(got[0])
+            s.w.items.remove(got[0])
+            s.step('settle', *s.settle_args(got[0], 'end', 'dead', 'attempts_exhausted', 0, -1))
+        s.sim.tick(SECOND)
+        at_the_door(s)
+    return before
+
+
+def half_open(*offices):
+    """The next TAKE gives the probe."""
+    def before(s):
+        faults(5, *offices)(s)
+        s.sim.tick(2 * OPEN)
+    return before
+
+
+def held_by_breaker(s, k):
+    """The job was taken before its breaker opened."""
+    at_the_door(s)
+    i = s.take()[0]
+    s.sim.r('HSET', '{q}:breaker', HOUSE, 'open 1 %d 0 0 0 0 - - - -' % (s.sim.t + OPEN))
+    reply = s.call(k, 'begin', *s.begin_args(i))
+    if reply is None:
+        s.lose(reply, i)
+    elif reply[0] != 'HELD':
+        raise Bad('not held: %s' % reply)
+
+
+def takeover(s, k):
+    at_the_door(s)
+    s.take()
+    old = s.w
+    s.w = Worker('w0/99', old.machine)
+    s.sim.workers[0] = s.w
+    args = (s.w.name, LEASE, 'join', s.sim.t, 1, s.w.machine, 'keys', 'k')
+    if s.call(k, 'beat', *args) is None:
+        s.step('beat', *args)
+    s.w.joined = True
+    s.call(0, 'reap', s.w.name, s.sim.t, TIMEOUT, CRASHES, 0, 1, 100)
+    if s.sim.r('ZSCORE', '{q}:workers', old.name) or s.sim.r('HEXISTS', '{q}:machines', old.name):
+        raise Bad('not taken over')
+
+
 def beat(verb):
-    published = ('keys', 'k') if verb == 'join' else ()
+    published = ('machine', 'keys', 'k') if verb == 'join' else ()
 
     def scene(s, k):
         if s.call(k, 'beat', s.w.name, 60 * SECOND, verb, s.sim.t, 1, *published) is None:
@@ -366,6 +429,23 @@ SCENES = {
     'resolve resend': admin(unknown_job, 'resolve', 'e', HOUSE, 'resend'),
     'resolve drop': admin(unknown_job, 'resolve', 'e', HOUSE, 'drop'),
     'resolve accepted': admin(unknown_job, 'resolve', 'e', HOUSE, 'accepted'),
+    'site fault first': settle('retry', '', 'not_sent', site=-1),
+    'site fault': settle('end', 'dead', 'attempts_exhausted', before=faults(2, HOUSE), site=-1),
+    'site good': settle('end', 'rejected', 'x', before=faults(2, HOUSE), site=1),
+    'site opens': settle('retry', '', 'not_sent', before=faults(4, HOUSE), site=-1, moved=(HOUSE, 'open')),
+    'site opens chamber': settle('retry', '', 'not_sent', before=faults(4, 'HCA13', 'HTX09'), site=-1, moved=('house', 'open')),
+    'probe': take('house', half_open(HOUSE)), 'probe of both': take('house', half_open(HOUSE, 'HCA13', 'HTX09')),
+    'probe begins': begin(half_open(HOUSE)),
+    'probe good': settle('end', 'accepted', 'accepted', answer='accepted', before=half_open(HOUSE), site=1,
+                         moved=(HOUSE, 'closed')),
+    'probe bad': settle('retry', '', 'not_sent', before=half_open(HOUSE), site=-1, moved=(HOUSE, 'open')),
+    'probe of both good': settle('end', 'rejected', 'x', before=half_open(HOUSE, 'HCA13', 'HTX09'), site=1,
+                                 moved=('house', 'closed')),
+    'probe silent': settle('retry', '', 'x', before=half_open(HOUSE)),
+    'probe released': settle('release', begun=False, before=half_open(HOUSE)),
+    'resume breaker': admin(faults(5, HOUSE), 'resume', HOUSE),
+    'resume chamber breaker': admin(faults(5, HOUSE, 'HCA13', 'HTX09'), 'resume', 'house'),
+    'begin held by a breaker': held_by_breaker, 'take over': takeover,
     'beat join': beat('join'), 'beat': beat('beat'), 'beat leave': beat('leave'),
 }
 def run_one(r, sha, name, k, seed=8):

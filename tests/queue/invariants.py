@@ -113,6 +113,7 @@ def check_sub(sim, s, sid, strict):
     for jid, j in mine.items():
         state, outcome, rev = sub['s:' + jid.split(':')[1]].split(' ')
         need(rev == j['rev'], 'status rev', jid, sub, j)
+        need(not j['previous'] or (state, outcome) == (j['previous'], j['outcome']), 'challenged status', jid, sub, j)
         need(j['state'] not in FINAL or (state, outcome) == (j['state'], j['outcome']), 'status', jid, sub, j)
     states = [j['state'] for j in mine.values()]
     accepted = states.count('accepted')
@@ -170,21 +171,21 @@ def check_state(sim, end=False):
         check_end(s)
 
 
-def check_window(times, period, burst, what, slack=0):
-    """No window of any length holds more than burst + (length + slack) / period."""
+def check_window(times, period, slack, what):
+    """No window of any length holds more than 1 + (length + slack) / period."""
     times = sorted(times)
     for a, first in enumerate(times):
-        for b in range(a + burst, len(times)):
+        for b in range(a + 1, len(times)):
             if times[b] - first > 20 * period:
                 break
-            need(b - a + 1 <= burst + (times[b] - first + slack) / period + 1e-6, 'rate ' + what, b - a + 1, times[b] - first)
+            need((b - a) * period <= times[b] - first + slack, 'rate ' + what, b - a + 1, times[b] - first)
 
 
 def check_rates(posts, offices, limits):
-    chamber_period, chamber_burst, office_period, office_burst, _ = limits
+    chamber_period, chamber_slack, office_period, office_slack, _ = limits
     for o in offices:
         mine = [p for p in posts if p[2] == o]
-        check_window([p[0] for p in mine], office_period, office_burst, 'cells ' + o)
-        check_window([p[1] for p in mine], office_period, office_burst, 'wire ' + o, 4_000_000)
+        check_window([p[0] for p in mine], office_period, office_slack, 'cells ' + o)
+        check_window([p[1] for p in mine], office_period, office_slack + 4_000_000, 'wire ' + o)
     for c in 'HS':
-        check_window([p[0] for p in posts if p[2][0] == c], chamber_period, chamber_burst, 'cells ' + c)
+        check_window([p[0] for p in posts if p[2][0] == c], chamber_period, chamber_slack, 'cells ' + c)

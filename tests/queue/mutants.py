@@ -4,6 +4,8 @@
 
 Each mutant names who must catch it: 'check' (random runs, with its options), 'exhaust' (every fault in some scenes) or
 'protocol' (tests of test_protocol*.py).
+
+  mutants.py [BEGINNING]     only those whose name begins so
 """
 import io
 import os
@@ -18,8 +20,9 @@ import rq
 from invariants import Bad
 from sim import Options
 
-FREE = "	flight_leave(worker, id, token, now)\n	return {word, state, num(rev)}"
+FREE = "	flight_leave(worker, id, token, now)\n	return {word, state, num(rev), unpack(moved)}"
 FAULTS = {'faults': .1, 'lost': .05}
+SICK = {'sick': True, 'steps': 1200}
 LATE = ['test_late_acceptance_always_wins']
 
 # name: (patches, who, options, scenes or tests)
@@ -51,11 +54,11 @@ MUTANTS = {
          "		call('ZREM', PREFIX .. 'workers', dead)\n")], 'check', FAULTS),
     'reap resends a begun House letter': ([
         ("	elseif why == '' then\n		why = 'unknown'\n	end\n	return where, due, reason(j, why, 1), fields",
-         "	end\n	return where, due, why, fields")], 'check', {}),
+         "	end\n	return where, due, why, fields")], 'protocol', ['test_begun_house']),
     'settle frees first': ([
         ("elseif j.token ~= token then\n	return not_current()", "elseif j.token == token and j.worker == worker then\n"
          "	flight_leave(worker, id, token, now)\nelseif j.token ~= token then\n	return not_current()"),
-        (FREE, "	return {word, state, num(rev)}")], 'check', FAULTS),
+        (FREE, "	return {word, state, num(rev), unpack(moved)}")], 'check', FAULTS),
     'settle flips before the result': ([
         ("	result_add(state, rev, a)\n	local dead_id", "	local dead_id"),
         ("	call('ZREM', PREFIX .. 'exp', id)\n	rollup(sid, now)\n	return rev",
@@ -79,7 +82,7 @@ MUTANTS = {
         ['test_refund_only_while_newest']),
     'begin ignores the generation': ([
         ("if not generation_fits() then", "if false then")], 'protocol', ['test_begin_generation']),
-    'begin ignores holds': ([("if hold > now then\n	return {'HELD'", "if false then\n	return {'HELD'")], 'protocol',
+    'begin ignores holds': ([("if wait > 0 then\n	return {'HELD'", "if false then\n	return {'HELD'")], 'protocol',
                             ['test_begin_held']),
     'a reopened record keeps its life': ([("	sub_keep(x.sid)\n	call('HSET', key", "	call('HSET', key")], 'check', {}),
     'nothing ever expires': ([
@@ -89,10 +92,70 @@ MUTANTS = {
         ("	call('HDEL', META, '-')\n", "")], 'protocol', ['test_out_of_memory_drains']),
     'the chamber cell is not charged': ([
         ("			return cell_charge(LIMIT.chamber.key, chamber_at, LIMIT.chamber),", "			return '',")], 'protocol', ['test_gcra_window']),
-    'the cap is off by one': ([("fly:' .. office) >= LIMIT.cap", "fly:' .. office) > LIMIT.cap")], 'check', {}),
+    'the cap is off by one': ([("fly:' .. office) >= cap then", "fly:' .. office) > cap then")], 'check', {}),
     'the unknown mark is lost': ([
         ("		return done('OK', state, finish(state, answer, 'u:' .. token, j.begun_us))",
          "		return done('OK', state, finish(state, answer))")], 'protocol', LATE),
+    'a breaker opens a fault too late': ([("RUN_MAX, SHARE_OF, WINDOW, OFFICES_MIN, OPEN_MAX = 5,",
+                                           "RUN_MAX, SHARE_OF, WINDOW, OFFICES_MIN, OPEN_MAX = 6,")], 'check', SICK),
+    'the share of faults is not looked at': ([(" or b.n >= SHARE_OF and", " or false and")], 'protocol', ['test_by_share']),
+    'the share knows no minute': ([
+        ("	if b.n == 0 or b.since > now or now - b.since >= WINDOW then\n		b.since,", "	if b.n == 0 then\n		b.since,")],
+        'protocol', ['test_the_next_fault_begins_a_new_minute']),
+    'one dead office stops its chamber': ([("(what == office and 1 or OFFICES_MIN)", "1")], 'protocol',
+                                          ['test_one_dead_office_does_not_stop_it']),
+    'offices of an earlier run count': ([("b.run, b.in_run, b.n = 0, '-', b.n + 1", "b.run, b.n = 0, b.n + 1")], 'protocol',
+                                        ['test_the_run_of_offices_begins_anew']),
+    'a good answer does not end the run': ([("b.run, b.in_run, b.n = 0, '-', b.n + 1", "b.n = b.n + 1")], 'check', SICK),
+    'a good answer is not counted': ([("b.run, b.in_run, b.n = 0, '-', b.n + 1", "b.run, b.in_run = 0, '-'")], 'protocol',
+                                     ['test_not_below_half']),
+    'what says nothing is a fault': ([
+        ("counts = begun and site ~= 0 and open_us > 0", "counts = begun and open_us > 0\n	site = site == 0 and -1 or site")],
+        'protocol', ['test_letter_faults_never_count']),
+    'what says nothing is good': ([
+        ("counts = begun and site ~= 0 and open_us > 0", "counts = begun and open_us > 0\n	site = site == 0 and 1 or site")],
+        'protocol', ['test_letter_faults_never_count']),
+    'a job that was not begun counts': ([("counts = begun and site", "counts = site")], 'protocol',
+                                        ['test_counts_only_what_was_begun_under_its_token']),
+    'a repeated settle counts again': ([
+        ("	counts = begun and site ~= 0 and open_us > 0\n", "	if begun and site ~= 0 and open_us > 0 then\n		breakers()\n	end\n")],
+        'protocol', ['test_a_settle_that_fails_counts_at_most_once']),
+    'any answer moves an open breaker': ([("if b.token == token then -- only", "if true then -- only")], 'protocol',
+                                         ['test_while_open_only_the_probe_counts']),
+    'each worker has a probe': ([
+        ("b.state == 'half' and call('HGET', job_key(b.id), 'token') == b.token", "false")], 'protocol',
+        ['test_exactly_one_probe_in_the_fleet']),
+    'a probe is never replaced': ([
+        ("b.state == 'half' and call('HGET', job_key(b.id), 'token') == b.token", "b.state == 'half'")], 'exhaust', ['probe silent']),
+    'the chamber gives more than its probe': ([("			chamber_gate, chamber_probe = now + LOOK, false\n", "")], 'protocol',
+                                              ['test_its_probe']),
+    'a breaker opens for the same time each time': ([("open_us * math.min(2 ^ b.opens, OPEN_MAX)", "open_us")], 'protocol',
+                                                    ['test_open_time_grows_and_is_capped']),
+    'the time of a breaker has no end': ([("math.min(2 ^ b.opens, OPEN_MAX)", "2 ^ b.opens")], 'protocol',
+                                         ['test_open_time_grows_and_is_capped']),
+    'begin ignores breakers': ([("if breaker_stops(b) and b.token ~= token then", "if false then")], 'protocol',
+                               ['test_only_the_probe_begins']),
+    'a hold keeps a POST that has left from the record': ([("local wait = sent and 0 or held()", "local wait = held()")], 'protocol',
+                                                          ['test_begin_of_a_post_that_has_left']),
+    'begin holds the probe': ([("if breaker_stops(b) and b.token ~= token then", "if breaker_stops(b) then")], 'protocol', ['test_good']),
+    'resume leaves the breaker': ([(", call('HDEL', PREFIX .. 'breaker', a))", ", 0)")], 'protocol', ['test_resume_closes']),
+    'an office that fails keeps its cap': ([("b and b.run > 0 and math.min(LIMIT.cap, 1) or LIMIT.cap", "LIMIT.cap")], 'check', SICK),
+    'the slack is twice as large': ([("	return at - limit.slack", "	return at - 2 * limit.slack")], 'check', {}),
+    'a late take loses its cell': ([("	return clamp(at, now, most)", "	return clamp(at, now + limit.slack, most)")], 'protocol',
+                                   ['test_lateness_within_the_slack_loses_nothing']),
+    'the slack is not used': ([("	return at - limit.slack", "	return at")], 'protocol', ['test_lateness_within_the_slack_loses_nothing']),
+    'take ignores its own lease': ([("elseif tonumber(lease) <= tonumber(ARGV[5]) then", "elseif false then")], 'check', {}),
+    'take ignores that it is closed': ([("if open and wanted > 0 then", "if wanted > 0 then")], 'check', {}),
+    'any worker of the name is taken over': ([("if machine == '' or call('HGET', MACHINES, who) ~= machine then", "if false then")],
+                                             'protocol', ['test_not_without_the_same_machine']),
+    'no machine is a machine': ([("if machine == '' or call('HGET', MACHINES, who) ~= machine then",
+                                  "if (call('HGET', MACHINES, who) or '') ~= machine then")], 'protocol', ['test_not_without_the_same_machine']),
+    'nobody is taken over': ([("if machine == '' or call('HGET'", "if true or call('HGET'")], 'protocol', ['test_takeover']),
+    'leave forgets the machine': ([("	call('HDEL', MACHINES, worker)\n", "")], 'protocol', ['test_names_do_not_leak']),
+    'reap forgets the machine': ([("			call('HDEL', PREFIX .. 'machines', dead)\n", "")], 'check', {}),
+    'a lease that was ended is renewed': ([("or ENDED) == ENDED then", "or 0) == 0 then")], 'protocol',
+                                          ['test_what_was_still_under_way_does_nothing']),
+    'a late dead teaches nothing': ([("	elseif dead or verb == 'retry'", "	elseif verb == 'retry'")], 'protocol', ['test_late_dead']),
     'adopt marks as unknown': ([
         ("		fields = {'attempt', j.attempt - 1, 'rev'", "		fields = {'rev'")], 'protocol', ['test_adopt']),
 }
@@ -120,11 +183,13 @@ def by_exhaust(patch, scenes):
     try:
         sha = rq.load(server.r, inject=True, patch=patch)
         for name in scenes:
-            for k in range(1, 1 + exhaust.run_one(server.r, sha, name, exhaust.COUNT)):
+            k, n = exhaust.COUNT, 0  # first without a failure, which counts the commands
+            while k == exhaust.COUNT or k <= n:
                 try:
-                    exhaust.run_one(server.r, sha, name, k)
+                    n = max(n, exhaust.run_one(server.r, sha, name, k))
                 except Bad as e:
                     return '%s, command %d: %s' % (name, k, str(e)[:50])
+                k = k % exhaust.COUNT + 1
     finally:
         server.stop()
     return None
@@ -149,7 +214,13 @@ def by_protocol(patch, tests):
 
 def main():
     missed, start = 0, time.time()
+    texts = [rq.source(name) for name in rq.SCRIPTS]
+    for name, (patch, _, _) in MUTANTS.items():
+        for old, _ in patch:
+            assert any(old in text for text in texts), '%s: the patch does not apply: %s' % (name, old)
     for name, (patch, who, what) in MUTANTS.items():
+        if len(sys.argv) > 1 and not name.startswith(sys.argv[1]):
+            continue
         caught = {'check': by_check, 'exhaust': by_exhaust, 'protocol': by_protocol}[who](patch, what)
         missed += caught is None
         print('%-50s %s' % (name, 'NOT CAUGHT' if caught is None else caught), flush=True)

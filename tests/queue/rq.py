@@ -25,6 +25,8 @@ SCRIPTS = {
     'adopt': ('lib', 'adopt'),
     'admin': ('lib', 'admin'),
     'depth': ('lib', 'depth'),
+    'fsck': ('lib', 'fsck_jobs', 'fsck'),
+    'reconcile': ('lib', 'reconcile'),
 }
 
 INJECT = '''local INJECT_N, INJECT_AT = 0, tonumber(ARGV[#ARGV]) ARGV[#ARGV] = nil

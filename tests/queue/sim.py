@@ -7,14 +7,15 @@ import collections
 import hashlib
 import random
 
+from breakers import Breakers, chamber_of
 from invariants import Bad, check_rates, check_state
 from rq import META, RedisError
 
 OFFICES = ['HCA12', 'HCA13', 'HTX09', 'SCA01', 'STX02']
 SECOND = 1_000_000
 START = 4_000_000_000 * SECOND  # in the future, so that EXPIREAT never acts during a run
-LIMITS = (100_000, 3, 1_000_000, 2, 2)  # chamber period and burst, office period and burst, office cap
-LEASE, TIMEOUT = 8 * SECOND, 20 * SECOND
+LIMITS = (100_000, 210_000, 1_000_000, 1_010_000, 2)  # chamber period and slack, office period and slack, office cap
+LEASE, TIMEOUT, OPEN = 8 * SECOND, 20 * SECOND, 3 * SECOND
 ATTEMPTS, CRASHES = 5, 2
 TAKEN = ('sid', 'office', 'token', 'why', 'digest', 'previous', 'generation', 'attempt', 'crashes', 'unknowns', 'delivery_id',
          'date', 'begun_us', 'first_us', 'rev', 'last', 'status', 'bytes')
@@ -24,11 +25,12 @@ BUGS = ('NOTBEGUN', 'BEGUN', 'BADVERB')
 
 
 class Options:
-    steps, faults, lost, clock = 600, 0.0, 0.0, False
+    steps, faults, lost, clock, sick = 600, 0.0, 0.0, False, False
 
 
 class Worker:
-    def __init__(self, name):
+    def __init__(self, name, machine=''):
+        self.machine = machine  # '': its join takes over from nobody
         self.name, self.joined, self.items, self.settles, self.seq, self.stall, self.adopt = name, False, [], [], 0, 0, False
 
 
@@ -44,6 +46,7 @@ class Sim:
         self.posts, self.accepted_ids = [], set()
         self.true_accepted, self.resends, self.op_accepted = collections.Counter(), collections.Counter(), set()
         self.nonce, self.zombies, self.log, self.stat = 0, [], [], collections.Counter()
+        self.breakers, self.sick = Breakers(self, OPEN), {}  # sick: when a receiver will answer again
         self.workers = [self.worker_new('w%d' % i) for i in range(3)]
 
     def tick(self, us):
@@ -52,7 +55,7 @@ class Sim:
 
     def worker_new(self, name):
         self.nonce += 1
-        return Worker('%s/%d' % (name, self.nonce))
+        return Worker('%s/%d' % (name, self.nonce), self.rnd.choice(('', 'machine of ' + name)))
 
     # --- scripts, with faults and lost replies: None means that the caller saw neither
 
@@ -134,7 +137,7 @@ class Sim:
             return
         x = self.rnd.random()
         if not w.joined:
-            w.joined = self.run('beat', w.name, LEASE, 'join', self.t, 1, fault=False)[0] == 'OK'
+            w.joined = self.run('beat', w.name, LEASE, 'join', self.t, 1, w.machine, fault=False)[0] == 'OK'
         elif w.adopt:
             self.worker_adopt(w)
         elif x < .25:
@@ -167,8 +170,9 @@ class Sim:
 
     def worker_take(self, w):
         w.seq += 1
+        is_open = int(self.calm or self.rnd.random() < .95)
         reply = self.run('take', self.rnd.choice(('house', 'senate')), w.name, '%s.%d' % (w.name, w.seq), self.rnd.randint(1, 4),
-                         self.t, *LIMITS)
+                         self.t, *LIMITS, is_open)
         if reply is None:
             w.adopt = True
         elif not self.fenced(w, reply) and reply[0] != 'SKEW':
@@ -177,27 +181,33 @@ class Sim:
                     w.adopt = self.trouble = True
                     self.stat['caught in TAKE'] += 1
                 else:
-                    self.taken(w, dict(zip(TAKEN, entry)))
+                    self.taken(w, dict(zip(TAKEN, entry)), is_open)
 
-    def taken(self, w, i):
+    def taken(self, w, i, is_open):
+        if int(self.r('ZSCORE', '{q}:workers', w.name)) <= self.t or not i['why'] and not is_open:
+            raise Bad('taken past its lease, or while closed: %s %s' % (w.name, i))
         i.update(id=i['sid'] + ':' + i['office'], t=self.t, cell_t=self.t + self.skew, phase='taken')
         w.items.append(i)
         if i['why'] or self.trouble:
             return
+        self.breakers.taken(i)
         head = self.r('ZRANGE', '{q}:wait:' + i['office'], 0, 0, 'WITHSCORES')
         if head and float(head[1]) < float(self.r('HGET', '{q}:job:' + i['id'], 'score')):
             raise Bad('order: %s before %s' % (i['id'], head))
 
     def settle(self, w, i, verb, state='', outcome='', due=0):
         was = self.r('HMGET', '{q}:job:' + i['id'], 'state', 'token')
+        site = i.get('site', 0)
+        asked = self.breakers.before(i, site)
         cls = {'accepted': 'accepted', 'unknown': 'unknown', 'rejected': 'rejected'}.get(state, 'ended')
         reply = self.run('settle', w.name, i['sid'], i['office'], i['token'], verb, state, outcome, cls, 0, '', 200, due, self.t,
-                         i.get('go', 0), 'receipt', 'receipt_alt')
+                         i.get('go', 0), 'receipt', 'receipt_alt', -1, site, OPEN)
         if reply is None:
             return False
         self.stat['settle ' + reply[0]] += 1
         if was[1] != i['token'] and reply[0] not in ('LATE', 'DUP', 'STALE'):
             raise Bad('stale token settled: %s %s' % (i['id'], reply))
+        self.breakers.after(i, site, asked, reply[3:])
         if reply[0] in BUGS and not (verb == 'release' and self.trouble):
             raise Bad('%s for %s %s' % (reply, verb, state))
         return True
@@ -228,7 +238,7 @@ class Sim:
         if not good or i['previous'] and int(f[3]) <= int(i['generation']):
             return ('refused',)
         if self.t >= int(f[4]):
-            return ('end', 'expired', 'expired')
+            return ('end', 'expired', 'expired') if i['unknowns'] == '0' else ('end', 'unknown', 'outcome_unknown')
         if self.t < int(f[5]):
             return ('defer', '', '', int(f[5]))
         if self.t - i['t'] > 2 * SECOND:
@@ -252,6 +262,7 @@ class Sim:
             w.items.remove(i)
         elif reply[0] == 'GO':
             i.update(phase='go', generation=int(f[3]), attempt=int(reply[3]), unknowns=int(reply[4]), go=self.t)
+            self.breakers.began(i)
         elif reply[0] == 'CANCELLED':
             self.out(w, i, 'end', 'cancelled', 'cancelled')
         elif reply[0] == 'OLDGEN':
@@ -263,6 +274,7 @@ class Sim:
 
     def item_go(self, w, i):
         if self.t - i['go'] > 2 * SECOND or self.rnd.random() < .1:
+            i['site'] = self.rnd.choice((0, 0, 0, -1))  # -1: no connection
             self.out(w, i, 'not_sent', '', 'not_sent')
         else:
             i['phase'] = 'wire'
@@ -277,7 +289,9 @@ class Sim:
         if CLOSING_STATES & {state} and not self.resends[jid]:
             raise Bad('POST after %s: %s' % (state, jid))
         x = self.rnd.random()
-        if office[0] == 'S' and jid in self.accepted_ids:
+        if not self.calm and max(self.sick.get(what, 0) for what in (office, chamber_of(office))) > self.t:
+            i['answer'] = 'retry' if x < .7 else 'none'
+        elif office[0] == 'S' and jid in self.accepted_ids:
             i['answer'] = 'conflict' if x < .7 else 'none'
         else:
             i['answer'] = ('accepted' if x < .5 else 'rejected' if x < .6 else 'throttled' if x < .68 else 'retry' if x < .78
@@ -285,6 +299,7 @@ class Sim:
             if i['answer'] == 'accepted' or i['answer'] == 'none' and self.rnd.random() < .5:
                 self.true_accepted[jid] += 1
                 self.accepted_ids.add(jid)
+        i['site'] = -1 if i['answer'] in ('retry', 'none') else 1
         i['answer_t'] = self.t + self.rnd.choice((100_000, 3 * SECOND, 15 * SECOND))
         policy = office[0] == 'H' and self.house_resend
         if self.true_accepted[jid] > 1 + self.resends[jid] and not policy:
@@ -316,7 +331,9 @@ class Sim:
         if x < .15:
             self.run('admin', 'hold', 'op', rnd.choice(OFFICES + ['house']), self.t + rnd.choice((5, 60, 10**6)) * SECOND, 'r')
         elif x < .4:
-            self.run('admin', 'resume', 'op', rnd.choice(OFFICES + ['house', 'house']))
+            what = rnd.choice(OFFICES + ['house', 'house'])
+            self.breakers.resumed(what)
+            self.run('admin', 'resume', 'op', what)
         elif self.sent:
             j = rnd.choice(self.sent)
             self.act(j['sid'], rnd.choice(j['offices']), x)
@@ -366,6 +383,8 @@ class Sim:
             self.stat['crashes'] += 1
         elif x < .99:
             self.tick(rnd.choice((5, 25)) * SECOND)
+        if rnd.random() < (.03 if self.opt.sick else .003):
+            self.sick[rnd.choice(OFFICES + ['house', 'senate'])] = self.t + rnd.choice((5, 60, 200)) * SECOND
 
     def zombie_step(self, z):
         if z.items:
@@ -381,8 +400,7 @@ class Sim:
     def drain(self):
         self.calm, self.skew = True, 0
         self.tick(0)
-        for what in OFFICES + ['house', 'senate']:
-            self.run('admin', 'resume', 'op', what)
+        self.r('DEL', '{q}:holds')  # breakers must find their way back themselves
         for n in range(1, 20001):
             self.step()
             self.tick(5 * SECOND if n % 40 == 0 else 0)
@@ -400,6 +418,7 @@ class Sim:
             self.step()
             if n % 5 == 0 or self.log and 'FAULT' in str(self.log[-1][-1]):
                 check_state(self)
+                self.breakers.check()
         self.drain()
         if not self.opt.clock:
             check_rates(self.posts, OFFICES, LIMITS)

@@ -147,6 +147,13 @@ class Admin(ProtocolCase):
         self.assertEqual(self.settle(i, 'retry', due=START + SECOND)[1], 'close')
         self.assertEqual(self.take()[0]['why'], 'cancelled')
 
+    def test_cancel_of_a_challenge_does_not_hide_what_it_challenges(self):
+        self.ended('rejected', 'rejected_by_chamber')
+        self.add(job='next')
+        self.intake()
+        self.admin('cancel', 's:' + HOUSE)
+        self.assertEqual(self.sub()['s:' + HOUSE], 'rejected rejected_by_chamber 4')
+
     def test_cancel_never_hides_an_unknown_fate(self):
         i = self.begun(office=SENATE)
         self.settle(i, 'unknown', due=START + SECOND)
@@ -309,6 +316,19 @@ class Rights(ProtocolCase):
             self.assertEqual(self.admin(*args)[0], 'OK', args)
         self.assertEqual(self.reap('w/1'), ['OK', 0])
         self.depth()
+
+    def test_worker_breakers_and_machines(self):
+        self.tick = lambda us: setattr(self, 'now', self.now + us)
+        self.user('worker')
+        self.join('a/1', machine='m')
+        for word in ([], [], [], [], [HOUSE, 'open'], [HOUSE, 'closed']):
+            if word[1:] == ['closed']:
+                self.r('HSET', '{q}:breaker', HOUSE, 'open 1 1')
+            i = self.begun('s%d' % self.seq)
+            self.assertEqual(self.settle(i, 'end', 'rejected', site=1 if 'closed' in word else -1)[3:5], word)
+        self.join('a/2', machine='m')
+        self.assertEqual(self.call('beat', 'a/2', SECOND, 'leave', self.now, 1)[0], 'OK')
+        self.r('WAIT', 0, 1)
 
     def test_autoscaler(self):
         self.one()

@@ -334,6 +334,14 @@ class Late(ProtocolCase):
         i = self.take(worker='w/2')[0]
         self.assertEqual((i['why'], i['unknowns'], i['attempt']), ('', '0', '0'))
 
+    def test_late_dead(self):
+        """The last attempt failed for certain: not taken."""
+        old = self.lost()
+        self.assertEqual(self.settle(old, 'end', 'dead', 'attempts_exhausted')[:2], ['LATE', 'wait'])
+        self.assertEqual([(e['state'], e['late'], e['outcome']) for e in self.results()], [('late', 'not_taken', 'attempts_exhausted')])
+        self.assertEqual(self.take(worker='w/2')[0]['unknowns'], '0')
+        self.assertEqual(self.r('XLEN', '{q}:dead'), 0)
+
     def test_late_conflict(self):
         one = self.begun(office=SENATE)
         self.settle(one, 'unknown', due=START)
@@ -347,7 +355,7 @@ class Late(ProtocolCase):
 
     def test_nothing_learned(self):
         one = self.ended('unknown', 'outcome_unknown')
-        for verb, state in (('conflict', ''), ('unknown', ''), ('end', 'dead')):
+        for verb, state in (('conflict', ''), ('unknown', ''), ('end', 'unknown')):
             self.assertEqual(self.settle(one, verb, state)[0], 'DUP')
         self.assertEqual(len(self.results()), 1)
 

@@ -27,7 +27,8 @@
 	"a receipt of some three hundred bytes ..........................................................."       \
 	"......................................................................................................." \
 	"......................................................................................................."
-#define ID_MAX 96
+#define ID_MAX  96
+#define BREAKER "30000000" /* how long one is open at first: breakers are looked at */
 
 struct step {
 	const char *name;
@@ -162,9 +163,9 @@ static void expect(const char *word)
 
 static void join(void)
 {
-	const char *arg[] = { WORKER, "300000000", "join", now_us(), "1" };
+	const char *arg[] = { WORKER, "300000000", "join", now_us(), "1", "" };
 
-	call("beat", arg, 5);
+	call("beat", arg, 6);
 	expect("OK");
 }
 
@@ -243,13 +244,14 @@ static void take(struct step *s)
 				      TAKE_N,
 				      now_us(),
 				      "10",
-				      "100000",
+				      "1000000",
 				      "0",
-				      "1",
-				      "100000" };
+				      "0",
+				      "100000",
+				      "1" };
 
 		snprintf(id, sizeof(id), WORKER ".%lu", ++counter);
-		call("take", arg, 10);
+		call("take", arg, 11);
 		empty = keep_jobs() > 0 ? 0 : empty + 1;
 	}
 	step_stop(s, calls, n_jobs);
@@ -266,10 +268,11 @@ static void begin_one(const struct job *j)
 static void settle_one(const struct job *j)
 {
 	const char *now = now_us();
-	const char *arg[] = { WORKER, j->sid, j->office, j->token, "end", "accepted", "accepted", "accepted",
-			      "0",    "",     "200",     "0",      now,   now,        RECEIPT,    "" };
+	const char *arg[] = { WORKER,     j->sid, j->office, j->token, "end",  "accepted", "accepted",
+			      "accepted", "0",    "",        "200",    "0",    now,        now,
+			      RECEIPT,    "",     "0",       "1",      BREAKER };
 
-	call("settle", arg, 16);
+	call("settle", arg, 19);
 }
 
 static void each(struct step *s, void (*one)(const struct job *), const char *word)

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "config/table.h"
+#include "cwc/windows.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 #define HEX64    "a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f90"
@@ -52,7 +53,7 @@ static inline enum err load_bytes(const char *measured, size_t n, const char *ho
 	char measured_path[64], host_path[64];
 	int measured_fd = memory_file(measured, n, measured_path);
 	int host_fd = host ? memory_file(host, strlen(host), host_path) : -1;
-	enum err e = config_load(measured_path, host ? host_path : NULL, &conf, &problems);
+	enum err e = config_load(measured_path, host ? host_path : NULL, cwc_windows_good, &conf, &problems);
 
 	assert_int_equal(e, problems.n ? ERR_CONFIG : ERR_OK);
 	close(measured_fd);

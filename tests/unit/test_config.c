@@ -23,7 +23,18 @@ static void test_defaults(void **state)
 	assert_string_equal(conf.queue_address.text, "unix:/run/redis/redis.sock");
 	assert_string_equal(conf.queue_name, "q");
 	assert_true(!conf.queue_tls && conf.queue_tls_verify && !conf.allow_eviction);
-	assert_int_equal(conf.lease_ms, 12000);
+	assert_int_equal(conf.lease_ms, 10000);
+	assert_int_equal(conf.skew_max_ms, 3000);
+	assert_int_equal(conf.replicas, 0);
+	assert_int_equal(conf.replica_timeout_ms, 200);
+	assert_int_equal(conf.alarm_dead, 1000);
+	assert_int_equal(conf.alarm_unknown, 100);
+	assert_int_equal(conf.alarm_stuck, 1);
+	assert_int_equal(conf.alarm_results, 100000);
+	assert_int_equal(conf.alarm_memory, 80);
+	assert_string_equal(house->maintenance, "daily 00:00-06:00");
+	assert_string_equal(senate->maintenance, "sun 00:00-06:00, wed 05:00-07:00");
+	assert_int_equal(house->breaker_open_ms, 30000);
 	assert_int_equal(conf.n_signers, 1);
 	assert_string_equal(conf.signer[0].kid, "app-1");
 	assert_int_equal(conf.signer[0].public_key[0], 0xa1);
@@ -195,6 +206,65 @@ static void test_places(void **state)
 	assert_good("house", "offices_url", "");
 }
 
+/* The characters are looked at with the value, what they say with the rules; the one message serves both. */
+static void test_windows(void **state)
+{
+	static const char rule[] = "must be none, or at most 8 times of the week, divided by commas: DAY HH:MM-HH:MM, "
+				   "the end after the start, DAY one of daily sun mon tue wed thu fri sat";
+
+	(void)state;
+	assert_good("house", "maintenance", "none");
+	assert_string_equal(conf.chamber[CONFIG_HOUSE].maintenance, "none");
+	assert_good("house", "maintenance", "daily 00:00-06:00");
+	assert_good("house", "maintenance", "sun 00:00-24:00,mon 00:00-01:00 ,  tue 22:30-22:31");
+	assert_good("senate", "maintenance", "wed 05:00-07:00");
+	assert_bad("house", "maintenance", "", "needs a value");
+	assert_bad("house", "maintenance", MARK "!", rule);
+	assert_bad("house", "maintenance", MARK, rule);
+	assert_bad("house", "maintenance", "Daily 00:00-06:00", rule);
+	assert_bad("house", "maintenance", "daily 06:00-00:00", rule);
+	assert_bad("house", "maintenance", "sat 22:00-sun 02:00", rule);
+	assert_bad("house", "maintenance", "daily 00:00-06:00,", rule);
+	assert_bad("house", "maintenance",
+		   "sun 00:00-01:00,sun 00:00-01:00,sun 00:00-01:00,sun 00:00-01:00,sun 00:00-01:00,"
+		   "sun 00:00-01:00,sun 00:00-01:00,sun 00:00-01:00,sun 00:00-01:00",
+		   rule);
+	/* Also of a chamber that is not enabled. */
+	assert_bad("senate", "maintenance", "wednesday 05:00-07:00", rule);
+}
+
+/* Zero stands below the range. */
+static void test_breaker(void **state)
+{
+	(void)state;
+	assert_good("house", "breaker_open", "0ms");
+	assert_int_equal(conf.chamber[CONFIG_HOUSE].breaker_open_ms, 0);
+	assert_good("house", "breaker_open", "0s");
+	assert_good("house", "breaker_open", "100ms");
+	assert_good("house", "breaker_open", "15min");
+	assert_bad("house", "breaker_open", "99ms", "must be 0ms or between 100ms and 15min");
+	assert_bad("house", "breaker_open", "901s", "must be 0ms or between 100ms and 15min");
+	assert_bad("house", "breaker_open", "0", "must be a duration in ms, s, min, h or d");
+}
+
+static void test_alarms_and_replicas(void **state)
+{
+	(void)state;
+	assert_good("alarms", "dead", "0");
+	assert_int_equal(conf.alarm_dead, 0);
+	assert_good("alarms", "results", "1000000000");
+	assert_bad("alarms", "results", "1000000001", "must be between 0 and 1000000000");
+	assert_good("alarms", "memory", "100");
+	assert_bad("alarms", "memory", "101", "must be between 0 and 100");
+	assert_bad("alarms", "memory", "80%", "must be a whole number");
+	assert_good("queue", "replicas", "5");
+	assert_int_equal(conf.replicas, 5);
+	assert_bad("queue", "replicas", "6", "must be between 0 and 5");
+	assert_good("queue", "replica_timeout", "10ms");
+	assert_bad("queue", "replica_timeout", "9ms", "must be between 10ms and 2s");
+	assert_bad("queue", "replica_timeout", "2001ms", "must be between 10ms and 2s");
+}
+
 static void test_signers(void **state)
 {
 	static const char rule[] = "must be KID HEX64: a key id of 1 to 64 characters";
@@ -244,8 +314,9 @@ int main(void)
 		cmocka_unit_test(test_defaults), cmocka_unit_test(test_bool_and_words),
 		cmocka_unit_test(test_numbers),  cmocka_unit_test(test_durations),
 		cmocka_unit_test(test_rates),    cmocka_unit_test(test_texts),
-		cmocka_unit_test(test_places),   cmocka_unit_test(test_signers),
-		cmocka_unit_test(test_repeated),
+		cmocka_unit_test(test_places),   cmocka_unit_test(test_windows),
+		cmocka_unit_test(test_breaker),  cmocka_unit_test(test_alarms_and_replicas),
+		cmocka_unit_test(test_signers),  cmocka_unit_test(test_repeated),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

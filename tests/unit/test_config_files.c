@@ -144,7 +144,7 @@ static void test_many_problems(void **state)
 static void assert_unreadable(const char *measured, const char *host, const char *bad, const char *rule)
 {
 	conf.lease_ms = 4711;
-	assert_int_equal(config_load(measured, host, &conf, &problems), ERR_CONFIG);
+	assert_int_equal(config_load(measured, host, cwc_windows_good, &conf, &problems), ERR_CONFIG);
 	assert_problem("", rule);
 	assert_string_equal(problems.at[0].file, bad);
 	assert_int_equal(problems.at[0].line, 0);
@@ -268,6 +268,9 @@ static void test_print_and_read(void **state)
 		{ "keys", "witness_context", "communique-witness-encryption" },
 		{ "worker", "drain_timeout", "0s" },
 		{ "worker", "log_level", "error" },
+		{ "house", "maintenance", "sun 00:00-06:00, wed 05:00-07:00" },
+		{ "house", "breaker_open", "0ms" },
+		{ "alarms", "dead", "0" },
 		{ "queue", "user", "worker" },
 		{ "queue", "password_file", "/p" },
 	};
@@ -416,7 +419,7 @@ static void test_json(void **state)
 		n++;
 	assert_int_equal(n, config_n_keys);
 	assert_non_null(strstr(buf_cstr(&b), "\"key\": \"lease\", \"type\": \"duration\", \"unit\": \"ms\", "
-					     "\"tier\": \"measured\", \"default\": \"12s\", \"min\": \"3s\", "
+					     "\"tier\": \"measured\", \"default\": \"10s\", \"min\": \"3s\", "
 					     "\"max\": \"1min\", \"zero\": false, \"repeatable\": false, "));
 	assert_non_null(strstr(buf_cstr(&b), "\"values\": [\"hold\", \"resend\"]"));
 	buf_clear(&b);

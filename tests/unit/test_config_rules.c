@@ -78,6 +78,13 @@ static const struct rule_case rule_cases[] = {
 	  "house.first_byte_timeout",
 	  "must not be longer than total_timeout" },
 	{ { { "jobs", "backoff_cap", "29s" } }, "jobs.backoff_base", "must not be longer than backoff_cap" },
+	/* leases and clocks */
+	{ { { "queue", "lease", "9s" } }, "queue.lease", "must be longer than three times worker.skew_max" },
+	{ { { "queue", "lease", "9001ms" } }, NULL, NULL },
+	{ { { "worker", "skew_max", "4s" } }, "queue.lease", "must be longer than three times worker.skew_max" },
+	{ { { "worker", "skew_max", "1min" }, { "queue", "lease", "1min" } }, "queue.lease", "three times" },
+	{ { { "worker", "skew_max", "999ms" }, { "queue", "lease", "3s" } }, NULL, NULL },
+	{ { { "worker", "skew_max", "1s" }, { "queue", "lease", "3s" } }, "queue.lease", "three times" },
 	/* the queue */
 	{ { TLS, { "queue", "tls_host", "redis" } }, "queue.ca_file", "is needed with tls = true" },
 	{ { TLS, { "queue", "ca_file", "/ca" } }, "queue.tls_host", "is needed: the address has no host name" },

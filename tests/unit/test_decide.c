@@ -96,10 +96,11 @@ static void throttled_uses_no_attempt(void **state)
 	(void)state;
 	struct decision d = answer(house, job(3, 0), OUT_THROTTLED, 7);
 	assert_int_equal(d.verb, QUEUE_THROTTLED);
-	assert_int_equal(d.due_us, NOW + 7 * S);
-	assert_int_equal(d.hold_us, d.due_us);
-	assert_int_equal(answer(house, job(3, 0), OUT_THROTTLED, 0).due_us, NOW + S);
-	assert_int_equal(answer(house, job(3, 0), OUT_THROTTLED, 1000000).due_us, NOW + 3600 * S);
+	assert_int_equal(d.hold_us, NOW + 7 * S);
+	assert_int_equal(d.due_us, NOW); /* the hold keeps it */
+	assert_false(d.hold_office);
+	assert_int_equal(answer(house, job(3, 0), OUT_THROTTLED, 0).hold_us, NOW + S);
+	assert_int_equal(answer(house, job(3, 0), OUT_THROTTLED, 1000000).hold_us, NOW + 3600 * S);
 	d = answer(house, job(1, 0), OUT_THROTTLED, -1);
 	assert_int_equal(d.hold_us, 0);
 	assert_true(d.due_us > NOW);
@@ -108,9 +109,19 @@ static void throttled_uses_no_attempt(void **state)
 static void misconfiguration_holds_the_chamber(void **state)
 {
 	(void)state;
-	struct decision d = answer(house, job(3, 0), OUT_MISCONFIGURED, -1);
+	struct decide_job j = job(3, 0);
+	struct decision d = answer(house, j, OUT_MISCONFIGURED, -1);
 	assert_int_equal(d.verb, QUEUE_THROTTLED);
-	assert_true(d.hold_us > NOW && d.due_us >= d.hold_us);
+	assert_int_equal(d.due_us, NOW);
+	assert_int_equal(d.hold_us, NOW + 300 * S);
+	assert_false(d.hold_office);
+	/* The chamber takes letters to others: it is this office. */
+	j.others_taken = true;
+	d = answer(house, j, OUT_MISCONFIGURED, -1);
+	assert_int_equal(d.hold_us, NOW + 300 * S);
+	assert_true(d.hold_office);
+	/* Who says when to come back speaks for the chamber. */
+	assert_false(answer(house, j, OUT_THROTTLED, 5).hold_office);
 }
 
 static void no_answer_by_policy(void **state)
@@ -150,6 +161,129 @@ static void sixteen_of_twenty_400_are_suspect(void **state)
 		assert_false(decide_suspect(&w, i % 2 ? 400 : 503));
 }
 
+/* --- every answer ----------------------------------------------------------------------------- */
+
+enum { CHAMBERS_ALL = -1 };
+
+/* What becomes of a first attempt, from the status line on. */
+struct answer_case {
+	int chamber; /* or CHAMBERS_ALL */
+	enum cwc_fate fate;
+	int status;
+	bool body_left;
+	int64_t retry_after;
+	const char *body;
+	enum queue_verb verb;
+	enum outcome outcome; /* in a chamber that does not resend */
+	enum decide_site site;
+	bool hold;
+};
+
+#define ANSWERED(chamber, status, left) chamber, CWC_FATE_ANSWERED, status, left, -1, ""
+#define FAULT                           DECIDE_SITE_FAULT
+#define SILENT                          DECIDE_SITE_SILENT
+#define ANSWERS                         DECIDE_SITE_ANSWERS
+#define ALL                             CHAMBERS_ALL
+
+static const struct answer_case cases[] = {
+	{ ANSWERED(ALL, 200, true), QUEUE_END, OUT_ACCEPTED, ANSWERS, false },
+	{ ANSWERED(ALL, 201, true), QUEUE_END, OUT_ACCEPTED, ANSWERS, false },
+	{ ANSWERED(ALL, 200, false), QUEUE_RETRY, OUT_NOT_SENT, FAULT, false },
+	{ ANSWERED(ALL, 400, true), QUEUE_END, OUT_REJECTED_BY_CHAMBER, ANSWERS, false },
+	{ ANSWERED(ALL, 400, false), QUEUE_END, OUT_REJECTED_BY_CHAMBER, ANSWERS, false },
+	{ ANSWERED(ALL, 415, true), QUEUE_END, OUT_REJECTED_BY_CHAMBER, ANSWERS, false },
+	{ ANSWERED(CWC_HOUSE, 409, true), QUEUE_END, OUT_REJECTED_BY_CHAMBER, ANSWERS, false },
+	{ ANSWERED(CWC_HOUSE, 409, false), QUEUE_END, OUT_REJECTED_BY_CHAMBER, ANSWERS, false },
+	{ ANSWERED(CWC_SENATE, 409, true), QUEUE_CONFLICT, OUT_ID_CONFLICT, ANSWERS, false },
+	{ ANSWERED(CWC_SENATE, 409, false), QUEUE_RETRY, OUT_NOT_SENT, FAULT, false },
+	{ ANSWERED(ALL, 429, true), QUEUE_THROTTLED, OUT_THROTTLED, FAULT, false },
+	{ ANSWERED(ALL, 429, false), QUEUE_THROTTLED, OUT_THROTTLED, FAULT, false },
+	{ ANSWERED(ALL, 503, false), QUEUE_THROTTLED, OUT_THROTTLED, FAULT, false },
+	{ ALL, CWC_FATE_ANSWERED, 429, true, 9, "", QUEUE_THROTTLED, OUT_THROTTLED, SILENT, true },
+	{ ALL, CWC_FATE_ANSWERED, 429, false, 9, "", QUEUE_THROTTLED, OUT_THROTTLED, SILENT, true },
+	{ ALL, CWC_FATE_ANSWERED, 503, false, 9, "", QUEUE_THROTTLED, OUT_THROTTLED, SILENT, true },
+	{ ANSWERED(ALL, 401, true), QUEUE_THROTTLED, OUT_MISCONFIGURED, ANSWERS, true },
+	{ ANSWERED(ALL, 401, false), QUEUE_THROTTLED, OUT_MISCONFIGURED, ANSWERS, true },
+	{ ANSWERED(ALL, 404, true), QUEUE_THROTTLED, OUT_MISCONFIGURED, ANSWERS, true },
+	{ ANSWERED(ALL, 302, true), QUEUE_THROTTLED, OUT_MISCONFIGURED, ANSWERS, true },
+	{ ALL, CWC_FATE_ANSWERED, 400, true, -1, "<Error>DeliveryAgent Mismatch</Error>", QUEUE_THROTTLED,
+	  OUT_MISCONFIGURED, ANSWERS, true },
+	{ ANSWERED(ALL, 408, false), QUEUE_RETRY, OUT_NOT_SENT, FAULT, false },
+	{ ANSWERED(ALL, 500, false), QUEUE_RETRY, OUT_NOT_SENT, FAULT, false },
+	{ ANSWERED(ALL, 408, true), QUEUE_END, OUT_OUTCOME_UNKNOWN, FAULT, false },
+	{ ANSWERED(ALL, 500, true), QUEUE_END, OUT_OUTCOME_UNKNOWN, FAULT, false },
+	{ ANSWERED(ALL, 503, true), QUEUE_END, OUT_OUTCOME_UNKNOWN, FAULT, false },
+	/* A time to come back says nothing about a letter that may have been taken. */
+	{ ALL, CWC_FATE_ANSWERED, 503, true, 9, "", QUEUE_END, OUT_OUTCOME_UNKNOWN, FAULT, false },
+	{ ANSWERED(ALL, 100, true), QUEUE_END, OUT_OUTCOME_UNKNOWN, FAULT, false },
+	{ ALL, CWC_FATE_NOT_SENT, 0, false, -1, "", QUEUE_RETRY, OUT_NOT_SENT, FAULT, false },
+	{ ALL, CWC_FATE_UNKNOWN, 0, true, -1, "", QUEUE_END, OUT_OUTCOME_UNKNOWN, FAULT, false },
+};
+
+/* In a chamber that knows an id again, what has no answer is sent again. */
+static void expect_case(const struct answer_case *x, const struct decision *d, bool resend)
+{
+	bool again = resend && x->outcome == OUT_OUTCOME_UNKNOWN;
+	assert_int_equal(d->verb, again ? QUEUE_UNKNOWN : x->verb);
+	assert_int_equal(d->outcome, again ? OUT_NO_ANSWER : x->outcome);
+	assert_int_equal(d->hold_us > NOW, x->hold);
+	if (x->hold)
+		assert_int_equal(d->due_us, NOW);
+	else if (d->verb == QUEUE_RETRY || d->verb == QUEUE_UNKNOWN || d->verb == QUEUE_THROTTLED)
+		assert_true(d->due_us > NOW);
+	else
+		assert_int_equal(d->due_us, 0);
+}
+
+static void run_case(const struct answer_case *x, enum cwc_chamber chamber, bool resend)
+{
+	struct cwc_answer a = { .fate = x->fate,
+				.body_left = x->body_left,
+				.status = x->status,
+				.retry_after_s = x->retry_after,
+				.body = span_str(x->body) };
+	struct decide_policy p = house;
+	struct decide_job j = job(1, 0);
+	enum outcome o = cwc_classify(chamber, &a, false);
+	p.resend = resend;
+	j.chamber = chamber;
+	struct decision d = answer(p, j, o, x->retry_after);
+	expect_case(x, &d, resend);
+	assert_int_equal(d.site, x->site);
+	/* The same, cut off by ourselves. */
+	j.ours = true;
+	d = answer(p, j, o, x->retry_after);
+	expect_case(x, &d, resend);
+	assert_int_equal(d.site, DECIDE_SITE_SILENT);
+}
+
+static void every_answer(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		for (int c = 0; c < CWC_CHAMBERS; c++) {
+			if (cases[i].chamber != CHAMBERS_ALL && cases[i].chamber != c)
+				continue;
+			run_case(&cases[i], (enum cwc_chamber)c, false);
+			run_case(&cases[i], (enum cwc_chamber)c, true);
+		}
+	}
+}
+
+/* Every class before and after: what a receiver says never depends on the budgets of the job. */
+static void the_site_does_not_depend_on_the_job(void **state)
+{
+	(void)state;
+	for (unsigned o = 0; o < OUTCOME_COUNT; o++) {
+		struct decision first = answer(house, job(1, 0), (enum outcome)o, -1);
+		assert_int_equal(answer(house, job(3, 0), (enum outcome)o, -1).site, first.site);
+		assert_int_equal(answer(house, job(2, 1), (enum outcome)o, -1).site, first.site);
+	}
+	struct decision d = { 0 };
+	decide_end(&d, OUT_LETTER_INVALID, 0);
+	assert_int_equal(d.site, DECIDE_SITE_SILENT);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -162,6 +296,8 @@ int main(void)
 		cmocka_unit_test(no_answer_by_policy),
 		cmocka_unit_test(conflict_is_left_to_the_script),
 		cmocka_unit_test(sixteen_of_twenty_400_are_suspect),
+		cmocka_unit_test(every_answer),
+		cmocka_unit_test(the_site_does_not_depend_on_the_job),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -28,6 +29,36 @@ static void every_pair_is_defined(void **state)
 	}
 }
 
+/* The whole table once more, by letters: what the next state and the action are, or `-` for impossible. In the order of
+ * the enumerations; a state or an event that is added must be thought of here too. */
+static void the_table(void **state)
+{
+	(void)state;
+	static const char states[] = "TBRPSG", actions[] = "nbwpsf-";
+	/* READY UNFIT GO GO_ALONE NO_GO TOO_LATE STALE ANSWER SETTLED LOST FENCED */
+	static const char *const rows[] = {
+		[PIPELINE_TAKEN] = "Bb Ss -- -- -- -- -- -- -- -- --",
+		[PIPELINE_BEGINNING] = "-- -- Pp Rw Ss Ss Ss -- -- Ss Bn",
+		[PIPELINE_REPLICATING] = "-- -- Pp -- Ss Ss -- -- -- Ss Ss",
+		[PIPELINE_POSTING] = "-- -- -- -- -- -- -- Ss -- Pn Pn",
+		[PIPELINE_SETTLING] = "-- -- -- -- -- -- -- -- Gf Ss Sn",
+		[PIPELINE_GONE] = "-- -- -- -- -- -- -- -- -- -- --",
+	};
+	_Static_assert(sizeof rows / sizeof rows[0] == PIPELINE_STATE_COUNT, "a row for each state");
+	_Static_assert(sizeof states - 1 == PIPELINE_STATE_COUNT, "a letter for each state");
+	_Static_assert(sizeof actions - 1 == PIPELINE_ACTION_COUNT, "a letter for each action");
+	for (unsigned s = 0; s < PIPELINE_STATE_COUNT; s++) {
+		assert_int_equal(strlen(rows[s]), 3 * PIPELINE_EVENT_COUNT - 1);
+		for (unsigned e = 0; e < PIPELINE_EVENT_COUNT; e++) {
+			enum pipeline_state next;
+			enum pipeline_action action;
+			pipeline_step((enum pipeline_state)s, (enum pipeline_event)e, &next, &action);
+			assert_int_equal(actions[action], rows[s][3 * e + 1]);
+			assert_int_equal(action == PIPELINE_DO_IMPOSSIBLE ? '-' : states[next], rows[s][3 * e]);
+		}
+	}
+}
+
 /* Walks every path of possible events up to `depth` and counts POSTs. */
 static void walk(enum pipeline_state s, unsigned posts, bool go, unsigned depth)
 {
@@ -45,7 +76,8 @@ static void walk(enum pipeline_state s, unsigned posts, bool go, unsigned depth)
 			assert_int_equal(e, PIPELINE_ON_GO);
 		if (action == PIPELINE_DO_FORGET && go)
 			assert_int_equal(e, PIPELINE_ON_SETTLED);
-		walk(next, posts + (action == PIPELINE_DO_POST), go || e == PIPELINE_ON_GO, depth - 1);
+		bool gone_ahead = e == PIPELINE_ON_GO || e == PIPELINE_ON_GO_ALONE;
+		walk(next, posts + (action == PIPELINE_DO_POST), go || gone_ahead, depth - 1);
 	}
 }
 
@@ -74,13 +106,33 @@ static void a_good_letter(void **state)
 	assert_int_equal(s, PIPELINE_GONE);
 }
 
+static void a_letter_that_waits_for_replicas(void **state)
+{
+	(void)state;
+	enum pipeline_state s;
+	enum pipeline_action a;
+	pipeline_step(PIPELINE_BEGINNING, PIPELINE_ON_GO_ALONE, &s, &a);
+	assert_int_equal(s, PIPELINE_REPLICATING);
+	assert_int_equal(a, PIPELINE_DO_WAIT);
+	pipeline_step(s, PIPELINE_ON_GO, &s, &a);
+	assert_int_equal(a, PIPELINE_DO_POST);
+	/* Whatever else happens: nothing left, and the queue is told so. */
+	static const enum pipeline_event others[] = { PIPELINE_ON_NO_GO, PIPELINE_ON_TOO_LATE, PIPELINE_ON_LOST,
+						      PIPELINE_ON_FENCED };
+	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+		pipeline_step(PIPELINE_REPLICATING, others[i], &s, &a);
+		assert_int_equal(s, PIPELINE_SETTLING);
+		assert_int_equal(a, PIPELINE_DO_SETTLE);
+	}
+}
+
 static void a_lost_connection(void **state)
 {
 	(void)state;
 	enum pipeline_state s;
 	enum pipeline_action a;
 	pipeline_step(PIPELINE_BEGINNING, PIPELINE_ON_LOST, &s, &a);
-	assert_int_equal(a, PIPELINE_DO_FORGET);
+	assert_int_equal(a, PIPELINE_DO_SETTLE);
 	pipeline_step(PIPELINE_POSTING, PIPELINE_ON_LOST, &s, &a);
 	assert_int_equal(s, PIPELINE_POSTING);
 	pipeline_step(PIPELINE_SETTLING, PIPELINE_ON_LOST, &s, &a);
@@ -95,12 +147,17 @@ static void names(void **state)
 	assert_string_equal(pipeline_state_name(PIPELINE_TAKEN), "taken");
 	assert_string_equal(pipeline_event_name(PIPELINE_ON_FENCED), "fenced");
 	assert_string_equal(pipeline_action_name(PIPELINE_DO_POST), "post");
+	assert_string_equal(pipeline_state_name(PIPELINE_REPLICATING), "replicating");
+	assert_string_equal(pipeline_event_name(PIPELINE_ON_GO_ALONE), "go_alone");
+	assert_string_equal(pipeline_action_name(PIPELINE_DO_WAIT), "wait");
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_pair_is_defined),
+		cmocka_unit_test(the_table),
+		cmocka_unit_test(a_letter_that_waits_for_replicas),
 		cmocka_unit_test(at_most_one_post_and_no_loss),
 		cmocka_unit_test(a_good_letter),
 		cmocka_unit_test(a_lost_connection),

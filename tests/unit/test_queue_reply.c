@@ -78,6 +78,29 @@ static void test_beat(void **state)
 	assert_int_equal(queue_reply_beat(reply("*2\r\n$2\r\nOK\r\n$16\r\n1700000000123456\r\n"), &a), ERR_OK);
 	assert_int_equal(a.status, QUEUE_BEAT_OK);
 	assert_int_equal(a.redis_us, 1700000000123456);
+	assert_int_equal(a.results, 0); /* of an older script */
+}
+
+static void test_beat_counts(void **state)
+{
+	(void)state;
+	struct queue_beat_answer a;
+	assert_int_equal(queue_reply_beat(reply("*6\r\n$2\r\nOK\r\n$1\r\n9\r\n:1\r\n:2\r\n$1\r\n3\r\n:4\r\n"), &a),
+			 ERR_OK);
+	assert_int_equal(a.redis_us, 9);
+	assert_int_equal(a.dead, 1);
+	assert_int_equal(a.unknown, 2);
+	assert_int_equal(a.stuck, 3);
+	assert_int_equal(a.results, 4);
+	/* Lengths that are none. */
+	assert_int_equal(queue_reply_beat(reply("*6\r\n$2\r\nOK\r\n$1\r\n9\r\n:-1\r\n:9223372036854775807\r\n"
+						"$1\r\nx\r\n*0\r\n"),
+					  &a),
+			 ERR_OK);
+	assert_int_equal(a.dead, 0);
+	assert_int_equal(a.unknown, 0);
+	assert_int_equal(a.stuck, 0);
+	assert_int_equal(a.results, 0);
 }
 
 #define JOB_TAIL                                                                                            \
@@ -272,6 +295,68 @@ static void test_settle(void **state)
 	assert_int_equal(queue_reply_settle(reply("*1\r\n$5\r\nSTALE\r\n"), &a), ERR_OK);
 	assert_int_equal(a.state.n, 0);
 	assert_int_equal(a.rev, 0);
+	assert_int_equal(a.n_breakers, 0);
+}
+
+#define SETTLED "$2\r\nOK\r\n$5\r\nlater\r\n:4\r\n"
+
+static void test_settle_breakers(void **state)
+{
+	(void)state;
+	/* Each beside a good one; what cannot be read is left out. */
+	static const char *const bad[] = {
+		"$5\r\nhouse\r\n$4\r\nhalf\r\n:7\r\n", "$4\r\nHCA1\r\n$4\r\nopen\r\n:7\r\n",
+		"$5\r\nH A12\r\n$4\r\nopen\r\n:7\r\n", "$6\r\nHCA123\r\n$6\r\nclosed\r\n:7\r\n",
+		"$0\r\n\r\n$4\r\nopen\r\n:7\r\n",      "$5\r\nhouse\r\n:1\r\n:7\r\n",
+		"*0\r\n$4\r\nopen\r\n:7\r\n",
+	};
+	struct queue_settle_answer a;
+	assert_int_equal(queue_reply_settle(reply("*9\r\n" SETTLED "$5\r\nhouse\r\n$4\r\nopen\r\n$2\r\n77\r\n"
+						  "$5\r\nHCA12\r\n$6\r\nclosed\r\n:0\r\n"),
+					    &a),
+			 ERR_OK);
+	assert_int_equal(a.n_breakers, 2);
+	assert_true(span_eq_str(a.breaker[0].what, "house") && a.breaker[0].open);
+	assert_int_equal(a.breaker[0].until_us, 77);
+	assert_true(span_eq_str(a.breaker[1].what, "HCA12") && !a.breaker[1].open);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct buf text;
+		buf_init(&text, 4096);
+		buf_add_str(&text, "*9\r\n" SETTLED);
+		buf_add_str(&text, bad[i]);
+		buf_add_str(&text, "$6\r\nsenate\r\n$4\r\nopen\r\n:-5\r\n");
+		assert_int_equal(queue_reply_settle(reply(buf_cstr(&text)), &a), ERR_OK);
+		assert_int_equal(a.n_breakers, 1);
+		assert_true(span_eq_str(a.breaker[0].what, "senate"));
+		assert_int_equal(a.breaker[0].until_us, 0);
+		buf_clear(&text);
+	}
+	/* Cut short; more than there is room for. */
+	assert_int_equal(queue_reply_settle(reply("*5\r\n" SETTLED "$5\r\nhouse\r\n$4\r\nopen\r\n"), &a), ERR_OK);
+	assert_int_equal(a.n_breakers, 0);
+	struct buf many;
+	buf_init(&many, 4096);
+	buf_add_str(&many, "*18\r\n" SETTLED);
+	for (int i = 0; i < 5; i++)
+		buf_add_str(&many, "$5\r\nhouse\r\n$4\r\nopen\r\n:1\r\n");
+	assert_int_equal(queue_reply_settle(reply(buf_cstr(&many)), &a), ERR_OK);
+	assert_int_equal(a.n_breakers, QUEUE_BREAKERS_MAX);
+	buf_clear(&many);
+}
+
+static void test_wait(void **state)
+{
+	(void)state;
+	static const char *const bad[] = { "+OK\r\n", "$1\r\n1\r\n", ":-1\r\n", ":9223372036854775807\r\n",
+					   "*0\r\n",  "$-1\r\n" };
+	int64_t n = 99;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(queue_reply_wait(reply(bad[i]), &n), ERR_QUEUE_SCRIPT);
+	assert_int_equal(n, 99); /* untouched */
+	assert_int_equal(queue_reply_wait(reply(":0\r\n"), &n), ERR_OK);
+	assert_int_equal(n, 0);
+	assert_int_equal(queue_reply_wait(reply(":3\r\n"), &n), ERR_OK);
+	assert_int_equal(n, 3);
 }
 
 static void test_count(void **state)
@@ -352,6 +437,8 @@ int main(void)
 		cmocka_unit_test(test_begin),       cmocka_unit_test(test_settle),
 		cmocka_unit_test(test_count),       cmocka_unit_test(test_info),
 		cmocka_unit_test(test_config),      cmocka_unit_test(test_words),
+		cmocka_unit_test(test_beat_counts), cmocka_unit_test(test_settle_breakers),
+		cmocka_unit_test(test_wait),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

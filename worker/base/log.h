@@ -41,6 +41,13 @@ enum log_level { LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
 	X(LETTER_ORPHANED, "letter_orphaned", ERROR)     \
 	X(LETTER_GIVEN_BACK, "letter_given_back", DEBUG) \
 	X(CHAMBER_HELD, "chamber_held", ERROR)           \
+	X(OFFICE_HELD, "office_held", ERROR)             \
+	X(BREAKER_OPEN, "breaker_open", WARNING)         \
+	X(BREAKER_CLOSED, "breaker_closed", INFO)        \
+	X(MAINTENANCE, "maintenance", INFO)              \
+	X(MAINTENANCE_OVER, "maintenance_over", INFO)    \
+	X(QUEUE_ALARM, "queue_alarm", ERROR)             \
+	X(QUEUE_REPLICAS, "queue_replicas", WARNING)     \
 	X(BRIDGE_DIAL, "bridge_dial", WARNING)
 
 enum log_event {

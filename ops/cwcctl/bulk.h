@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The same act on many letters: replay, drop, resolve.
+ *
+ * A walk gives the letters, page by page; the acts of a page are pipelined and all answered before
+ * the next page is read. Each is one call of the script ADMIN: atomic, written to `audit`, and
+ * harmless when repeated, since a letter that is not dead (unknown) any more is only counted. So an
+ * interrupt stops between two pages, what the connection lost is asked again, and the same command
+ * goes on where an earlier one stopped.
+ */
+#ifndef OPS_CWCCTL_BULK_H
+#define OPS_CWCCTL_BULK_H
+
+#include "ops/cwcctl/walk.h"
+
+#define BULK_OPTIONS (FILTER_OPTIONS | CTL_BIT(OPT_ALL) | CTL_BIT(OPT_DRY_RUN) | CTL_BIT(OPT_RATE) | CTL_BIT(OPT_QUIET))
+
+struct bulk_act {
+	enum walk_place place;
+	const char *verb;         /* of ADMIN */
+	const char *how;          /* resolve: its last argument, else NULL */
+	const char *done, *would; /* "replayed", "would be replayed" */
+};
+
+/* By the options and arguments of the command; the exit status. */
+int bulk_run(struct ctl *c, const struct bulk_act *act);
+
+#endif

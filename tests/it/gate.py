@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Between a worker and its Redis: a place to stand when something must go wrong at one exact moment.
+
+    gate = Gate(stack.redis_path, stack.path('gate.sock'))
+    stack.dialled = gate.path
+    gate.at('take', act)            # act() once, when the next TAKE has come and Redis was not asked yet
+    gate.answer = lambda name, argv: Error('TRYAGAIN ...')     # until it is None again: instead of Redis
+
+It passes on what it is given, byte for byte, and outlives the Redis behind it. `upstream` may be a function that says
+where the next connection leads: a path of a unix socket or a port on loopback.
+"""
+import socket
+import threading
+
+import liar as liars
+
+
+def dial(where):
+    if isinstance(where, int):
+        return socket.create_connection(('127.0.0.1', where), timeout=5)
+    s = socket.socket(socket.AF_UNIX)
+    try:
+        s.connect(where)
+    except OSError:
+        s.close()
+        raise
+    return s
+
+
+class Gate(liars.Liar):
+    def __init__(self, upstream, path):
+        self.answer, self.acts, self.fired = None, [], {}
+        self.lock = threading.Lock()
+        super().__init__(upstream, path)
+
+    def accept(self):
+        while True:
+            try:
+                client = self.listener.accept()[0]
+            except OSError:
+                return
+            try:
+                server = dial(self.upstream() if callable(self.upstream) else self.upstream)
+            except OSError:
+                client.close()  # nobody is there: as refused as it can be
+                continue
+            server.settimeout(None)
+            self.sockets += [client, server]
+            threading.Thread(target=self.serve, args=(client, server), daemon=True).start()
+
+    def at(self, name, act):
+        """Returns an event that is set when act() is done. name: of a script, or a command's first word."""
+        done = threading.Event()
+        with self.lock:
+            self.acts.append((name, act, done))
+        return done
+
+    def due(self, name):
+        with self.lock:
+            for one in self.acts:
+                if one[0] == name:
+                    self.acts.remove(one)
+                    return one
+        return None
+
+    def reply(self, command, server, answers):
+        name = command[0].decode()
+        if name == 'EVALSHA':
+            name = self.scripts.get(command[1], 'other')
+        one = self.due(name)
+        if one is not None:
+            one[1]()
+            one[2].set()
+        if self.answer is not None and name != 'SCRIPT':
+            told = self.answer(name, command)
+            if told is not None:
+                return told
+        return super().reply(command, server, answers)
