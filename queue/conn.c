@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #define DELAY_MIN_MS 50
-#define DELAY_MAX_MS 5000
+#define DELAY_MAX_MS 4000
 #define STABLE_MS    5000 /* a connection that lasted this long forgives earlier failures */
 #define GRACE_MS     10
 #define KEEP_MAX     (64 * 1024)

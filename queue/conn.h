@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A connection to Redis that comes back by itself: dial, TLS, AUTH, then pipelined commands over
- * a stream; after a loss it reconnects with full jitter between 50 ms and 5 s.
+ * a stream; after a loss it reconnects with full jitter between 50 ms and 4 s.
  *
  * Commands are answered in order. A loss answers all that are outstanding with ERR_QUEUE_LOST: for
  * each, whether Redis carried it out is not known. Commands sent while the connection is down are

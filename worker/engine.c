@@ -26,7 +26,7 @@ bool engine_ready(const struct engine *e, const char **ret_reason)
 		reason = "draining";
 	else if (!queue_is_up(e->queue) || e->membership == ENGINE_AWAY || e->membership == ENGINE_JOINING)
 		reason = e->queue_error == ERR_OK ? "queue" : err_name(e->queue_error);
-	else if (e->queue_error == ERR_QUEUE_FULL)
+	else if (e->queue_error != ERR_OK)
 		reason = err_name(e->queue_error);
 	else if (e->skewed)
 		reason = "clock_skew";

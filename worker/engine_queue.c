@@ -95,6 +95,8 @@ static void adopted(void *arg, enum err err, bool was_fenced, int64_t n)
 		/* AWAY makes it join again, and a join makes it adopt. */
 		e->membership = ENGINE_AWAY;
 		e->join_boot_us = clock_boot_us() + JOIN_RETRY_US;
+		if (err != ERR_QUEUE_LOST)
+			e->queue_error = err;
 		return;
 	}
 	if (n > 0)

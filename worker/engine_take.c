@@ -48,6 +48,8 @@ static void taken(void *arg, enum err err, const struct queue_take_answer *a)
 	if (err != ERR_OK) {
 		log_event(LOG_QUEUE_ERROR, LOG_STR(F_COMMAND, "take"), LOG_STR(F_CODE, err_name(err)));
 		look_again(l, ERROR_LOOK_US);
+		if (err != ERR_QUEUE_LOST)
+			e->queue_error = err; /* connected, but of no use: not ready */
 		if (err == ERR_QUEUE_SCRIPT)
 			engine_adopt(e);
 		return;

@@ -6,7 +6,8 @@ A: one worker takes sealed letters (half of them witnesses) from a private Redis
 B: a plain load generator POSTs the same documents to the same nginx over as many connections, and does nothing else.
 C: the queue's scripts, called by a plain pipelined client: what Redis alone could carry.
 
-A and B alternate. With --against BUILD the worker of another build runs between (A, A', B), and its scripts beside ours.
+A and B alternate. With --against BUILD the worker of another build runs between (A, A', B), and its scripts beside
+ours.
 """
 import os
 import statistics

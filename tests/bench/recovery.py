@@ -3,8 +3,8 @@
 
 The chambers take the letters and do not answer; then the worker is killed, at a random moment between two of its
 heartbeats. Measured from the kill: when the first of its letters leaves its hands, when the first is ended with a
-receipt (the House's, as unknown: whether they arrived cannot be known, so a person must ask), and when the first is sent
-again (the Senate's, which refuses a second copy; not before the first POST must be over, by its total_timeout).
+receipt (the House's, as unknown: whether they arrived cannot be known, so a person must ask), and when the first is
+sent again (the Senate's, which refuses a second copy; not before the first POST must be over, by its total_timeout).
 The same again with a worker that comes back under the same name on the same machine.
 """
 import concurrent.futures

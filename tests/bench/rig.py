@@ -42,6 +42,8 @@ pid nginx.pid;
 error_log nginx.err warn;
 events {{ worker_connections 8192; }}
 http {{
+  map_hash_max_size 8192;
+  map_hash_bucket_size 128;
   map $request_body $office {{ "~<MemberOffice>(?<code>[A-Z0-9]+)<" $code; default "-"; }}
   map "$silent:$office" $pause {{ "~^1:" {never}; {pauses} default {pause}; }}
   log_format arrivals '$msec $request_time $status $office';

@@ -48,17 +48,18 @@ class Gate(liars.Liar):
             self.sockets += [client, server]
             threading.Thread(target=self.serve, args=(client, server), daemon=True).start()
 
-    def at(self, name, act):
-        """Returns an event that is set when act() is done. name: of a script, or a command's first word."""
+    def at(self, name, act, when=lambda: True):
+        """Returns an event that is set when act() is done. name: of a script, or a command's first word. when(): whether
+        this call is the one."""
         done = threading.Event()
         with self.lock:
-            self.acts.append((name, act, done))
+            self.acts.append((name, act, done, when))
         return done
 
     def due(self, name):
         with self.lock:
             for one in self.acts:
-                if one[0] == name:
+                if one[0] == name and one[3]():
                     self.acts.remove(one)
                     return one
         return None

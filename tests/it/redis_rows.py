@@ -2,6 +2,7 @@
 """The bench on which a worker meets every trouble of Redis (redis_troubles.py) in every state that it can be in.
 test_redis_rows.py and test_redis_wait.py are the tables."""
 import json
+import threading
 import time
 import unittest
 
@@ -17,6 +18,7 @@ from stack import letters, rq, wait_until
 RESUME_S = 5.0     # how soon after a trouble the letters must flow
 LIMITS = {'total_timeout': '6s', 'first_byte_timeout': '5s', 'connect_timeout': '3s'}
 TIMEOUT = '1s'     # of a reply; what answers nothing lasts until that was noticed
+PATIENCE_S = 20    # until a server that does not answer the test fails it
 STATES = ('idle', 'take', 'begin', 'post', 'settle')
 
 
@@ -77,10 +79,13 @@ class Bench:
         self.stack.close()
 
     def redis(self, *command):
+        self.stack.redis.sock.settimeout(PATIENCE_S)
         return self.stack.redis(*command)
 
     def client(self):
-        return self.stack.connect_redis()
+        client = self.stack.connect_redis()
+        client.sock.settimeout(PATIENCE_S)
+        return client
 
     # --- one cell ----------------------------------------------------------------------------
 
@@ -111,8 +116,7 @@ class Bench:
         self.at('take', act)
 
     def state_begin(self, sid, trouble):
-        done = self.gate.at('begin', lambda: trouble.start(self))
-        self.submit(sid, done)
+        self.submit(sid, 'begin', trouble)
 
     def state_post(self, sid, trouble):
         """The chamber answers while the trouble lasts."""
@@ -122,19 +126,31 @@ class Bench:
         trouble.start(self)
 
     def state_settle(self, sid, trouble):
-        done = self.gate.at('settle', lambda: trouble.start(self))
-        self.submit(sid, done)
+        self.submit(sid, 'settle', trouble)
 
     def state_wait(self, sid, trouble):
-        done = self.gate.at('WAIT', lambda: trouble.start(self))
-        self.submit(sid, done)
+        """The worker asks WAIT at other times, too: it must be about the letter."""
+        def begun():
+            client = self.client()
+            state = client('HGET', self.stack.key('job:%s:%s' % (sid, letters.HOUSE)), 'state')
+            client.close()
+            return state == 'begun'
+        self.submit(sid, 'WAIT', trouble, begun)
 
     def at(self, name, act):
         if not self.gate.at(name, act).wait(10):
             raise TimeoutError('no ' + name)
 
-    def submit(self, sid, done):
+    def submit(self, sid, name, trouble, when=lambda: True):
+        """The trouble meets the call `name` for this letter; not before the test itself is done with Redis."""
+        submitted = threading.Event()
+
+        def act():
+            submitted.wait(PATIENCE_S)
+            trouble.start(self)
+        done = self.gate.at(name, act, when)
         self.stack.submit(letter(sid))
+        submitted.set()
         if not done.wait(10):
             raise TimeoutError('the worker did not come so far')
 

@@ -239,10 +239,9 @@ class Unblocked(Trouble):
 
 class Slot(Trouble):
     """The slot of the queue is nowhere, is moving, or is at another node."""
-    reasons = ('queue_busy',)
 
-    def __init__(self, word):
-        self.word = word
+    def __init__(self, word, reasons=('queue_busy',)):
+        self.word, self.reasons = word, reasons
 
     def start(self, bench):
         getattr(bench.cluster, 'start_' + self.word)()
@@ -272,5 +271,5 @@ BROKEN = {
     'killed': Killed(), 'connection lost': Cut(), 'time-out': Silent(),
     'WRONGPASS': setting('requirepass', 'new', 'old', ('queue_denied', 'closed', 'io'), kill=True),
 }
-CLUSTER = {'CLUSTERDOWN': Slot('down'), 'MOVED': Slot('moved'), 'ASK': Slot('ask')}
+CLUSTER = {'CLUSTERDOWN': Slot('down'), 'MOVED': Slot('moved'), 'ASK': Slot('ask', ('queue_busy', 'queue_script'))}
 APPEND = ('--appendonly', 'yes', '--appendfsync', 'always')

@@ -255,7 +255,7 @@ class Stack:
     def write_config(self, name, worker=None):
         v, sim = self.values, self.sim
         measured = {'ca_file': sim.ca_file, 'rate_ceiling': v['rate'], 'burst': v['burst'],
-                    'maintenance': 'none', 'breaker_open': '200ms',
+                    'maintenance': 'none', 'breaker_open': '0ms',  # test_breakers.py has them
                     **{key: AGENT[element] for key, element in AGENT_KEYS.items()}}
         host = {'api_key_file': sim.key_file, 'concurrency': 32, 'office_concurrency': 32, **v['chamber']}
         chambers = {'house': {**host, 'address': sim.house, **v['house']},

@@ -17,10 +17,10 @@ def replicas(n):
 
 
 class Failover(Case):
-    def begin(self, n_letters=40, **options):
+    def begin(self, n_letters=100, **options):
         """Letters that the replica knows; some are over, some on the wire."""
         stack = self.start(Pair, worker=False, **options)
-        self.slow_chambers(60)
+        self.slow_chambers(150)
         self.worker = stack.start_worker()
         some = mixed('known', n_letters)
         stack.submit(*some)
@@ -56,7 +56,7 @@ class Failover(Case):
 
     def test_sentinel(self):
         """Sentinel promotes the replica of a master that was killed; the address follows it."""
-        stack, some = self.begin(n_letters=60)
+        stack, some = self.begin()
         stack.start_sentinel()
         stack.redis_server.kill()
         stack.redis_server.wait()

@@ -190,6 +190,19 @@ class Admin(ProtocolCase):
         self.admin('replay', 's', HOUSE)
         self.assertEqual(self.take()[0]['why'], 'expired')
 
+    def test_one_death_only(self):
+        """An act that names an entry of `dead` is for that death: repeated later, it does not meet the next one."""
+        self.ended('dead', 'attempts_exhausted')
+        entry = self.r('XRANGE', '{q}:dead', '-', '+')[0][0]
+        self.assertEqual(self.admin('replay', 's', HOUSE, '1-1'), ['STATE', 'dead'])
+        self.assertEqual(self.admin('drop', 's', HOUSE, '1-1'), ['STATE', 'dead'])
+        self.assertEqual(self.admin('replay', 's', HOUSE, entry), ['OK', 'wait', '4'])
+        i = self.take()[0]
+        self.begin(i)
+        self.settle(i, 'end', 'dead', 'attempts_exhausted')
+        self.assertEqual(self.admin('replay', 's', HOUSE, entry), ['STATE', 'dead'])
+        self.assertEqual(self.r('XLEN', '{q}:dead'), 1)
+
     def test_drop(self):
         self.ended('dead', 'attempts_exhausted')
         self.assertEqual(self.admin('drop', 's', HOUSE), ['OK', 'close', '4'])
