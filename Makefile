@@ -49,6 +49,8 @@ LIB := $(BASE) $(CWC) $(QUEUE) $(ATTEST) $(CONFIG) $(WORKER)
 UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 TOOLS := $(patsubst tests/tools/%.c,%,$(wildcard tests/tools/*.c)) $(patsubst tests/it/%.c,%,$(wildcard tests/it/*.c))
 FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+SCENARIO := $(wildcard tests/scenario/*.c)
+SCN := $(wildcard tests/scenario/*.scn)
 C_FILES := $(LIB) worker/main.c config/gen.c $(CTL) $(wildcard tests/*/*.c)
 H_FILES := $(wildcard */*.h */*/*.h)
 SH_FILES := $(shell grep -lE '^\#!.*\b(ba)?sh' .ci/run ops/* ops/*/* queue/*.sh tests/*/*.sh 2>/dev/null)
@@ -56,7 +58,7 @@ SH_FILES := $(shell grep -lE '^\#!.*\b(ba)?sh' .ci/run ops/* ops/*/* queue/*.sh 
 LIBOBJ := $(LIB:%.c=$(B)/%.o) $(B)/queue/scripts_data.o
 
 .DEFAULT_GOAL := all
-.PHONY: all help deps run test unit it tools unit-programs fuzz-programs lint bench chaos model fuzz cov install clean man examples \
+.PHONY: all help deps run test unit it scenarios tools unit-programs fuzz-programs lint bench chaos model fuzz cov install clean man examples \
         $(addprefix lint-,warnings tidy cppcheck analyzer shell format layering)
 
 all: $(B)/cwc-worker $(B)/cwcctl ## Build both programs (VARIANT=release|dev|asan|cov)
@@ -105,6 +107,9 @@ $(B)/tools/%: $(B)/tests/it/%.o $(B)/libcwc.a
 	$(call program)
 $(FUZZ:%=$(B)/fuzz/%): $(B)/fuzz/%: $(B)/tests/fuzz/%.o $(B)/tests/fuzz/driver.o $(B)/libcwc.a
 	$(call program)
+# Its fakes of the clock, the loop and the network come before the library, and so take their place.
+$(B)/scenario: $(SCENARIO:%.c=$(B)/%.o) $(B)/libcwc.a
+	$(call program,-llua5.1)
 .SECONDARY:
 
 examples: $(B)/config-gen ## Write the commented example configurations anew
@@ -156,7 +161,7 @@ IT := $(patsubst tests/it/%.py,%,$(wildcard tests/it/test_*.py))
 test: ## The whole test suite, from nothing
 	$(Q)ops/install-deps test
 	$(Q)$(MAKE) --no-print-directory all tools
-	$(Q)$(MAKE) --no-print-directory VARIANT=asan all tools unit-programs fuzz-programs
+	$(Q)$(MAKE) --no-print-directory VARIANT=asan all tools unit-programs fuzz-programs build/asan/scenario
 	$(Q)CWC_BUILD=$(B) $(RUN_TESTS) $(ALL_TESTS)
 
 tools: $(TOOLS:%=$(B)/tools/%) $(B)/config-gen
@@ -170,13 +175,17 @@ fuzz_tests = $(foreach t,$(FUZZ),'$(t)=$(PYTHON) tests/fuzz/replay.py build/asan
 ALL_TESTS = $(it_tests) $(call unit_tests,build/asan) $(fuzz_tests) \
             'test_sim=$(PYTHON) -m unittest discover -s tests/sim -p test_*.py' 'test_protocol=$(PYTHON) tests/queue/test_protocol.py' \
             'check=$(PYTHON) tests/queue/check.py' 'exhaust=$(PYTHON) tests/queue/exhaust.py --short' \
-            'mutants=$(PYTHON) tests/queue/mutants.py' 'layering=tests/lint-layering'
+            'mutants=$(PYTHON) tests/queue/mutants.py' 'layering=tests/lint-layering' \
+            'scenarios=build/asan/scenario $(SCN)' 'test_store=$(PYTHON) tests/scenario/test_store.py build/asan/scenario'
 
 unit: unit-programs ## Unit tests only (VARIANT=asan for sanitizers)
 	$(Q)$(RUN_TESTS) $(call unit_tests,$(B))
 
 it: all tools ## Integration tests only
 	$(Q)CWC_BUILD=$(B) $(RUN_TESTS) $(it_tests)
+
+scenarios: $(B)/scenario ## The engine and the scripts through days of virtual time, in seconds
+	$(Q)$(B)/scenario $(SCN)
 
 model: ## Check the Promela model of the queue protocol with spin
 	$(Q)ops/install-deps test
@@ -208,7 +217,7 @@ lint: lint-warnings lint-analyzer lint-tidy lint-cppcheck lint-shell lint-format
 	@echo "lint: ok"
 
 lint-warnings:
-	$(Q)$(MAKE) --no-print-directory B=build/lint CFLAGS=-Werror all tools unit-programs fuzz-programs
+	$(Q)$(MAKE) --no-print-directory B=build/lint CFLAGS=-Werror all tools unit-programs fuzz-programs build/lint/scenario
 
 # -O2 -fanalyzer on every file of ours but the tests.
 lint-analyzer:

@@ -59,6 +59,13 @@
 local HOUR, FAR = 3600 * SECOND, now + LIFE + DAY + SECOND
 local LEASE_FAR, BREAKER_FAR = 360 * SECOND, 38 * 3600 * SECOND
 
+-- A finding that is mended by taking the member out of the key.
+local function remove(code, command, k, member)
+	return off(code, 'removed', function()
+		call(command, PREFIX .. k, member)
+	end)
+end
+
 -- Keys -----------------------------------------------------------------------------------------------
 
 local TYPES = {
@@ -187,18 +194,13 @@ local function sub_tells(sid, v, fields)
 	return good
 end
 
-local function sub_lives(v)
+local function sub_life(sid, v, fields)
 	local least, low, high = v.expires + DAY - 2 * SECOND, math.huge, 0
 	for _, k in ipairs(v.keys) do
 		local ttl = call('PTTL', k)
 		local at = ttl < 0 and math.huge or now + ttl * 1000
 		low, high = math.min(low, at), math.max(high, at)
 	end
-	return low, high, low >= least and high < math.huge and high - low <= 2 * SECOND
-end
-
-local function sub_life(sid, v, fields)
-	local low, _, good = sub_lives(v)
 	if v.open + v.kept > 0 then
 		return low < math.huge and off('sub-expires', 'kept', function()
 			for _, k in ipairs(v.keys) do
@@ -213,6 +215,7 @@ local function sub_life(sid, v, fields)
 			end)
 		end
 	end
+	local good = low >= least and high < math.huge and high - low <= 2 * SECOND
 	return not good and off('sub-life', 'its life set', function()
 		rollup(sid, now)
 	end)
@@ -263,7 +266,6 @@ local function sub(sid)
 		end)
 	elseif not sub_tells(sid, v, fields) then
 		off('sub-summary', 'derived from the records', function()
-			call('HSET', sub_key(sid), 'offices', table.concat(v.offices, ','))
 			for field in pairs(fields) do
 				if field:sub(1, 2) == 's:' and not v.status[field:sub(3)] then
 					call('HDEL', sub_key(sid), field)
@@ -303,9 +305,7 @@ local function turn(office)
 	local set = PREFIX .. 'turn:' .. name
 	local at = tonumber(call('ZSCORE', set, office) or nil)
 	if at and (chamber_of(office) ~= name or call('EXISTS', wait_key(office)) == 0) then
-		off('turn-left', 'removed', function()
-			call('ZREM', set, office)
-		end)
+		remove('turn-left', 'ZREM', 'turn:' .. name, office)
 	elseif at and at > now + LOOK + SECOND then
 		off('turn-far', 'now', function()
 			call('ZADD', set, num(now), office)
@@ -319,9 +319,7 @@ local function entry(set, states, far)
 		local at = tonumber(call('ZSCORE', PREFIX .. set, id) or nil)
 		local j = at and split(id) and read(id)
 		if at and not (j and states[j.state]) then
-			off(set .. '-left', 'removed', function()
-				call('ZREM', PREFIX .. set, id)
-			end)
+			remove(set .. '-left', 'ZREM', set, id)
 		elseif at and at > far then
 			local due = set == 'exp' and now + LIFE + DAY or due_of(j)
 			off(set .. '-far', 'brought near', function()
@@ -331,21 +329,30 @@ local function entry(set, states, far)
 	end
 end
 
--- Whoever could take it back finds it by `held`; the tail of a move that failed is repeated as recall() does.
+-- Two members of a worker may have one token: a TAKE that failed between `held` and the record gives it again. So the
+-- token leaves `fly` only when no other job of this office has it.
+local function held_leave(member, token, office)
+	call('SREM', PREFIX .. 'held:' .. name, member)
+	for _, other in ipairs(call('SMEMBERS', PREFIX .. 'held:' .. name)) do
+		if other:match(':([^: ]+ %S+)$') == office .. ' ' .. token then
+			return
+		end
+	end
+	call('SREM', PREFIX .. 'fly:' .. office, token)
+	turn_wake(office, now)
+end
+
 local function held(member)
 	local id, token = member:match('^(%S+:%S+) (%S+)$')
 	if call('SISMEMBER', PREFIX .. 'held:' .. name, member) == 0 then
 		return
 	elseif not id then
-		return off('held-left', 'removed', function()
-			call('SREM', PREFIX .. 'held:' .. name, member)
-		end)
+		return remove('held-left', 'SREM', 'held:' .. name, member)
 	end
 	local theirs, worker = unpack(call('HMGET', job_key(id), 'token', 'worker'))
 	if theirs ~= token or worker ~= name then
 		return off('held-left', 'removed', function()
-			rollup(split(id), now)
-			flight_leave(name, id, token, now)
+			held_leave(member, token, select(2, split(id)))
 		end)
 	end
 	return not call('ZSCORE', PREFIX .. 'workers', name) and off('worker-missing', 'its lease is over', function()
@@ -377,9 +384,7 @@ end
 
 local function machine(who)
 	local here = call('HGET', PREFIX .. 'machines', who) and not call('ZSCORE', PREFIX .. 'workers', who)
-	return here and off('machine-left', 'removed', function()
-		call('HDEL', PREFIX .. 'machines', who)
-	end)
+	return here and remove('machine-left', 'HDEL', 'machines', who)
 end
 
 -- Streams --------------------------------------------------------------------------------------------
@@ -398,9 +403,7 @@ local function dead(id)
 	local of = f and (f.sid or '') .. ':' .. (f.office or '')
 	local j = of and id_valid(of) and read(of)
 	if j and j.dead_id ~= id or f and not id_valid(of) then
-		return off('dead-left', 'removed', function()
-			call('XDEL', PREFIX .. 'dead', id)
-		end)
+		return remove('dead-left', 'XDEL', 'dead', id)
 	end
 	return f and not j and off('dead-orphan', '', function()
 		local known = {dead_id = id, last = f.outcome, status = f.http_status}
@@ -418,12 +421,13 @@ local function dead(id)
 	end)
 end
 
--- A consumer ignores what has a lower rev than what it has on file. One ahead is what a SETTLE that failed leaves.
+-- A consumer ignores what has a lower rev than what it has on file. One ahead is what a SETTLE that failed leaves; an
+-- entry older than the record is of an earlier life of its sid.
 local function result(x)
 	local id, rev, ms = x:match('^(%S+) (%d+) (%d+)$')
 	local theirs, first = unpack(id and split(id) and call('HMGET', job_key(id), 'rev', 'first_us') or {})
 	local known, since = digits(theirs or ''), digits(first or '')
-	return known and since and digits(rev) > known + 1 and ms * 1000 >= since and off('rev-behind', 'raised', function()
+	return known and since and digits(rev) > known + 1 and (ms + 1) * 1000 > since and off('rev-behind', 'raised', function()
 		call('HSET', job_key(id), 'rev', rev)
 		rollup(split(id), now)
 	end)
@@ -432,17 +436,13 @@ end
 local function stuck(id)
 	local f = entry_read('stuck', id)
 	local of = f and (f.entry or ''):find('^%d+%-%d+$') and f.entry
-	return of and #call('XRANGE', PREFIX .. 'in', of, of) > 0 and off('stuck-left', 'removed: it is in `in`', function()
-		call('XDEL', PREFIX .. 'stuck', id)
-	end)
+	return of and #call('XRANGE', PREFIX .. 'in', of, of) > 0 and remove('stuck-left', 'XDEL', 'stuck', id)
 end
 
 local function inerr(id)
 	local here = call('HEXISTS', PREFIX .. 'inerr', id) == 1
 	local good = id:find('^%d+%-%d+$') and #call('XRANGE', PREFIX .. 'in', id, id) > 0
-	return here and not good and off('inerr-left', 'removed', function()
-		call('HDEL', PREFIX .. 'inerr', id)
-	end)
+	return here and not good and remove('inerr-left', 'HDEL', 'inerr', id)
 end
 
 -- Limits ---------------------------------------------------------------------------------------------
@@ -464,9 +464,7 @@ local function hold(what)
 	local text = call('HGET', PREFIX .. 'holds', what)
 	local till, who = (text or ''):match('^(%d+) (%S*)')
 	if text and not (what_valid(what) and digits(till)) then
-		off('hold', 'removed', function()
-			call('HDEL', PREFIX .. 'holds', what)
-		end)
+		remove('hold', 'HDEL', 'holds', what)
 	elseif text and who:find('/', 1, true) and digits(till) > now + HOUR + SECOND then
 		off('hold', 'an hour at most', function()
 			call('HSET', PREFIX .. 'holds', what, num(now + HOUR) .. text:match('^%d+(.*)$'))
@@ -478,9 +476,7 @@ local function breaker(what)
 	local text = call('HGET', PREFIX .. 'breaker', what)
 	local b = text and breaker_read(text)
 	if text and not (what_valid(what) and b and (b.state == 'closed' or breaker_stops(b))) then
-		off('breaker', 'closed', function()
-			call('HDEL', PREFIX .. 'breaker', what)
-		end)
+		remove('breaker', 'HDEL', 'breaker', what)
 	elseif b and b.till > now + BREAKER_FAR then
 		off('breaker', 'tries now', function()
 			b.till = now

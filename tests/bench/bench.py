@@ -25,7 +25,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import rig  # noqa: E402
 from report import Report  # noqa: E402
-from rig import BenchError  # noqa: E402
+from rig import BenchError, Broken  # noqa: E402
 
 SECTIONS = ('cost', 'rates', 'fairness', 'flood', 'recovery', 'roundtrips')
 TRIES = 3
@@ -87,8 +87,10 @@ def run_part(part, options):
         report, before = Report(), Usage()
         try:
             part(report, options)
-        except (BenchError, TimeoutError, OSError) as e:
+        except (BenchError, TimeoutError) as e:
             report.bar('it comes to an end: %s' % e, False, timed=True)
+        except (Broken, RuntimeError, OSError) as e:
+            report.bar('it comes to an end: %s' % e, False)
         after = Usage()
         print('  %.0f s; others used %.0f %% of the machine' % (after.time - before.time, after.others(before)),
               flush=True)

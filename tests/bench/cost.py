@@ -14,7 +14,7 @@ import statistics
 import time
 
 import rig as rigs
-from rig import BUILD, BenchError, wait_until
+from rig import BUILD, Broken, wait_until
 
 IN_FLIGHT = 256
 POSTS_MIN = 20000  # of the generator, which would be done with less in a moment
@@ -64,14 +64,14 @@ def check_results(rig):
     found = rig.stream('results')
     good = {(r['sid'], r['office']) for r in found if r['outcome'] == 'accepted'}
     if len(good) != rig.n_letters or len(found) != rig.n_letters:
-        raise BenchError('%d results, %d accepted, of %d letters' % (len(found), len(good), rig.n_letters))
+        raise Broken('%d results, %d accepted, of %d letters' % (len(found), len(good), rig.n_letters))
 
 
 def check_lists(worker):
     """The worker asked for the office lists, as it does in earnest."""
     events = [e for e in worker.events() if e.startswith('offices_')]
     if 'offices_failed' in events or events.count('offices_loaded') < 2:
-        raise BenchError('an office list could not be had: %s' % events)
+        raise Broken('an office list could not be had: %s' % events)
 
 
 def run_ceiling(rig, warm):

@@ -27,7 +27,12 @@ def flood(rig, office, other):
     rig.redis('CONFIG', 'RESETSTAT')
     for i in range(WORKERS):
         rig.start_worker('w%d' % i)
-    wait_until(lambda: rig.length('in') <= n, 30, 'first intake', 0.001)
+
+    def first():
+        for w in rig.workers:
+            w.check()
+        return rig.length('in') <= n
+    wait_until(first, 30, 'first intake', 0.001)
     before = Moment(rig)
     left = rig.length('in')
     wait_until(lambda: rig.length('in') == 0, 300, 'intake', 0.001)

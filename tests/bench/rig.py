@@ -80,7 +80,11 @@ SILENT = 'if (-f %s/silent-%s) { set $silent 1; }'
 
 
 class BenchError(Exception):
-    """The benchmark itself could not go on."""
+    """The benchmark itself could not go on: perhaps only because the machine was too slow."""
+
+
+class Broken(Exception):
+    """What no noise explains: a program that ended, a letter that is missing."""
 
 
 def wait_until(check, timeout, what, pause=0.01):
@@ -175,7 +179,7 @@ class Worker:
 
     def check(self):
         if self.process.poll() is not None:
-            raise BenchError('a worker ended:\n' + self.log()[-2000:])
+            raise Broken('a worker ended with status %d:\n%s' % (self.process.returncode, self.log()[-2000:]))
 
     def is_ready(self):
         self.check()
@@ -229,7 +233,7 @@ class Rig:
         p = subprocess.run([os.path.join(build, 'tools', name), *map(str, arguments)], capture_output=True, text=True,
                            check=False)
         if p.returncode != 0:
-            raise BenchError('%s failed: %s' % (name, p.stderr.strip()))
+            raise Broken('%s failed: %s' % (name, p.stderr.strip()))
         return p.stdout
 
     def start(self, *command):
@@ -258,7 +262,7 @@ class Rig:
         self.enqueue(name)
         found, count = self.redis('XLEN', '{q}:in'), count or self.n_letters
         if found != count:
-            raise BenchError('only %d of %d letters came in' % (found, count))
+            raise Broken('only %d of %d letters came in' % (found, count))
 
     def enqueue(self, name):
         with open(self.path(name), 'rb') as f:
@@ -351,7 +355,7 @@ class Rig:
     def nginx_answers(self):
         if self.nginx.poll() is not None:
             with open(self.path('nginx.err'), encoding='utf-8', errors='replace') as f:
-                raise BenchError('nginx ended:\n' + f.read()[-2000:])
+                raise Broken('nginx ended:\n' + f.read()[-2000:])
         return answers(self.port)
 
     def fall_silent(self, chamber, silent=True):

@@ -2,9 +2,14 @@
 """The accounts of a round: every letter to every office, from what was enqueued, the records, the results and what the
 chambers recorded.
 
-    ledger.Ledger(stack, entries, acts).check() -> [text of a violation]
+    ledger.Ledger(stack, entries, acts, forgotten, replicas).check() -> [text of a violation]
 
-entries: what Redis acknowledged at the door. acts: what a person did afterwards, by (sid, office).
+entries: what Redis acknowledged at the door. acts: what a person did afterwards, by (sid, office). forgotten: what
+Redis acknowledged and did not know afterwards (forgotten.py). replicas: whether workers waited for the one that was
+promoted.
+
+There is one named class in which a letter may be taken twice: the House, which does not know a DeliveryId again; no
+person asked for it; and Redis forgot the BEGIN of a POST whose worker did not live to say it again.
 """
 import hashlib
 import os
@@ -16,6 +21,7 @@ for folder in ('it', 'queue'):
     sys.path.insert(0, os.path.join(os.path.dirname(HERE), folder))
 
 import account  # noqa: E402
+import forgotten as forgetting  # noqa: E402
 import rq  # noqa: E402
 
 FINAL = {'accepted', 'rejected', 'dead', 'expired', 'cancelled', 'dropped', 'unknown'}
@@ -31,7 +37,7 @@ class Entry:
         self.submission, self.kind, self.generation = submission, kind, generation
         self.sid, self.offices = fields['sid'], fields['offices'].split(',')
         self.digest = hashlib.sha1(fields['job']).hexdigest()
-        self.fields = fields
+        self.fields, self.acked = fields, None
         expect = submission['expect'].get('stream')
         self.genuine = kind != 'forged' and expect != 'refused'
 
@@ -43,9 +49,13 @@ def last_of(results):
 
 
 class Ledger:
-    def __init__(self, stack, entries, acts):
+    def __init__(self, stack, entries, acts, forgotten, replicas):
         self.stack, self.entries, self.acts = stack, entries, acts
+        self.forgotten, self.replicas = forgotten, replicas
         self.found = []
+        # Of letters whose BEGIN was forgotten: said again by its worker; taken twice; ended as not taken, but taken.
+        self.kept, self.doubled, self.belied = set(), set(), set()
+        self.twice = set()  # taken twice, unless a person asked for it
         self.jobs, self.results, self.posts, self.refused = {}, {}, {}, {}
         self.unread = 0
 
@@ -148,15 +158,32 @@ class Ledger:
 
     def check_chamber(self, key, taken):
         job, acts = self.jobs[key], self.acts.get(key, ())
-        state = job['state']
+        state, again = job['state'], self.may_go_again(key)
         if len(taken) > 1 and 'resend' not in acts:
-            self.wrong(key, 'was taken %d times' % len(taken))
+            self.twice.add(key)
+            if again and key[1][0] == 'H':
+                self.doubled.add(key)
+            else:
+                self.wrong(key, 'was taken %d times' % len(taken))
         if state == 'accepted' and not taken and 'accepted' not in acts:
             self.wrong(key, 'is accepted, but was never taken')
         if state not in ('accepted', 'unknown') and taken and 'drop' not in acts:
-            self.wrong(key, 'is %s (%s), but was taken' % (state, job['outcome']))
-        if key[1][0] == 'H' and 'resend' not in acts:
+            if again:
+                self.belied.add(key)
+            else:
+                self.wrong(key, 'is %s (%s), but was taken' % (state, job['outcome']))
+        if key[1][0] == 'H' and 'resend' not in acts and not again:
             self.check_house(key)
+
+    def may_go_again(self, key):
+        """Redis forgot that this letter was sent, and nobody could tell it."""
+        reaped = self.jobs[key]['crashes'] != '0' or bool({'replay', 'resend'} & set(self.acts.get(key, ())))
+        fate = self.forgotten.fate(key, reaped)
+        if self.replicas and key[1][0] == 'H':
+            return False  # none leaves before the replica knows
+        if fate == forgetting.KEPT:
+            self.kept.add(key)
+        return fate == forgetting.LOST
 
     def check_house(self, key):
         """The House does not know an id again: behind a letter of unknown fate no other may follow."""
@@ -180,6 +207,8 @@ class Ledger:
             allowed.add('office_unavailable')
         if 'drop' in self.acts.get(key, ()):
             allowed.add('dropped')
+        if key[1][0] == 'S' and self.may_go_again(key):
+            allowed.add('id_conflict')
         if outcome not in allowed:
             self.wrong(key, 'ended as %s (%s)' % (outcome, job.get('detail')))
         cancelled, expires = 'cancel' in self.acts.get(key, ()), 'expires_in_s' in submission['spoil']

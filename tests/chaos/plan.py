@@ -18,11 +18,17 @@ LEASE_S = 3
 TOTAL_S = 2
 
 # Durability of Redis: arguments, and how it may be restarted so that what it acknowledged is kept.
+# Then those that forget: what may come of it stands in queue/PROTOCOL.md, section 13.
+EVERYSEC = ('--appendonly', 'yes', '--appendfsync', 'everysec')
 REDIS = {
     'always': (('--appendonly', 'yes', '--appendfsync', 'always'), ('kill', 'kill', 'reload')),
-    'everysec': (('--appendonly', 'yes', '--appendfsync', 'everysec'), ('shutdown', 'reload')),
+    'everysec': (EVERYSEC, ('kill', 'kill', 'shutdown', 'reload')),  # on a disk whose syncs take no time
     'memory': (('--appendonly', 'no'), ('shutdown', 'reload')),
+    'power': (EVERYSEC, ('power',)),  # what is not on the disk is gone
+    'lag': (('--appendonly', 'no'), ('failover',)),  # to a replica that lags
+    'replicas': (('--appendonly', 'no'), ('failover',)),  # the same, with queue.replicas = 1
 }
+PAIRED = ('lag', 'replicas')
 
 # Faults of the chambers. A `status` never takes the letter; the others take it, unless `record` is false. No rule
 # claims an acceptance that was none: against a chamber that lies there is no defence.
@@ -47,9 +53,18 @@ RULES = (
 RARE = {400: 0.04, 413: 0.06, 422: 0.06}
 ON_CONNECT = ('tls_refuse', 'tls_garbage', 'tls_stall')
 
+# An office, or a chamber, that is down. What comes before the letter is read cannot be for one office.
+OUTAGES = ({'action': 'status', 'status': 503}, {'action': 'status', 'status': 500},
+           {'action': 'status', 'status': 429}, {'action': 'stall', 'record': False},
+           {'action': 'reset_after_body', 'record': False}, {'action': 'accept_then_500'}, {'action': 'stall'})
+CHAMBER_OUTAGES = ({'action': 'tls_refuse'}, {'action': 'tls_stall'}, {'action': 'reset_before_read'})
+
 # event: weight
 EVENTS = {'kill': 7, 'stop': 3, 'drain': 3, 'client_kill': 3, 'script_flush': 2, 'redis': 3, 'pause': 2, 'full': 2,
-          'hold': 2, 'cut': 2, 'rules': 2, 'maintenance': 1, 'certificate': 1, 'close_idle': 1}
+          'hold': 2, 'cut': 2, 'rules': 2, 'maintenance': 1, 'certificate': 1, 'close_idle': 1, 'outage': 3, 'twin': 2,
+          'decide': 2, 'fsck': 1}
+# Where there is a replica.
+PAIR_EVENTS = {'redis': 5, 'lag': 3, 'replica_stop': 2}
 # A second helping for half of the rounds: what loses replies.
 QUEUE_EVENTS = {'pause': 3, 'client_kill': 3, 'redis': 2, 'script_flush': 1, 'kill': 2, 'full': 1}
 
@@ -65,26 +80,36 @@ class Plan:
         self.rules = self.make_rules()
         self.submissions, self.sends, self.cancels = {}, [], []
         self.make_letters()
+        self.paired = self.redis in PAIRED
+        self.forgets = self.paired or self.redis == 'power'
         self.events = [self.make_event(EVENTS) for _ in range(rng.randint(4, 14))]
-        self.events.sort(key=lambda e: e[0])
-        # Whether a person decides about the doubtful ones, when all is quiet.
-        self.operator = rng.random() < 0.35
+        # Whether a person decides about the doubtful ones, and replays the dead, when all is quiet.
+        self.operator, self.replay = rng.random() < 0.35, rng.random() < 0.5
         self.operator_seed = rng.getrandbits(32)
         # Short: a slow Redis then loses replies of commands that it carries out later.
-        self.settings['host_queue'] = {'timeout': rng.choice(('200ms', '500ms', '2s'))}
+        self.settings['host_queue']['timeout'] = rng.choice(('200ms', '500ms', '2s'))
         self.burst = rng.randint(1, 15)  # CLIENT KILLs in a row
         self.freeze = rng.random() < 0.5  # a pause is a SIGSTOP of the server
         self.events += [self.make_event(QUEUE_EVENTS) for _ in range(rng.choice((0, 0, 3, 6, 12)))]
+        if self.paired:
+            self.events += [self.make_event(PAIR_EVENTS) for _ in range(rng.randint(1, 4))]
+        elif self.redis == 'power':
+            self.events.append(self.make_event({'redis': 1}))
         self.events.sort(key=lambda e: e[0])
 
     def make_settings(self):
         rng = self.rng
         rate, burst = rng.choice((('100000/s', 1000), ('100000/s', 1000), ('150/s', 10), ('60/s', 3)))
+        replicas = {'replicas': 1} if self.redis == 'replicas' else {}
         return {
+            'measured_queue': replicas, 'host_queue': {'replica_timeout': rng.choice(('50ms', '200ms'))},
+            # As a chamber that does not know a DeliveryId again, which it does.
+            'senate': {'unknown_policy': 'hold'} if rng.random() < 0.15 else {},
             'lease': '%ds' % LEASE_S, 'rate': rate, 'burst': burst,
             'chamber': {'total_timeout': '%ds' % TOTAL_S, 'first_byte_timeout': rng.choice(('1s', '1500ms')),
                         'connect_timeout': '1s', 'concurrency': rng.choice((2, 8, 32, 128)),
-                        'office_concurrency': rng.choice((1, 2, 8, 32))},
+                        'office_concurrency': rng.choice((1, 2, 8, 32)),
+                        'breaker_open': rng.choice(('0ms', '100ms', '200ms', '500ms', '1s', '2s'))},
             'jobs': {'attempts': rng.choice((2, 5, 12)), 'crashes': rng.choice((1, 3, 20)), 'backoff_base': '100ms',
                      'backoff_cap': '1s', 'key_wait': '1s'},
             'worker': {'drain_timeout': rng.choice(('300ms', '1s', '3s'))},
@@ -151,13 +176,17 @@ class Plan:
         rng = self.rng
         name = rng.choices(list(events), list(events.values()))[0]
         make = getattr(self, 'event_' + name, dict)
-        return round(rng.uniform(0.15, self.duration), 3), name, make()
+        # A Redis that forgets does so while letters come.
+        end = self.duration * (0.7 if self.forgets and name == 'redis' else 1)
+        return round(rng.uniform(0.15, end), 3), name, make()
 
     def some_time(self, low, high):
         return round(self.rng.uniform(low, high), 3)
 
     def event_kill(self):
-        return {'slot': self.rng.randrange(self.slots), 'down': self.some_time(0, 1), 'rename': self.rng.random() < 0.5}
+        at_once = self.rng.random() < 0.4
+        return {'slot': self.rng.randrange(self.slots), 'down': 0 if at_once else self.some_time(0, 1),
+                'rename': self.rng.random() < 0.4}
 
     event_drain = event_kill
 
@@ -167,7 +196,37 @@ class Plan:
                 'for': self.some_time(LEASE_S + 0.3, LEASE_S + 1.5) if beyond else self.some_time(0.2, LEASE_S - 0.2)}
 
     def event_redis(self):
-        return {'how': self.rng.choice(REDIS[self.redis][1]), 'down': self.some_time(0, 1.5)}
+        rng = self.rng
+        event = {'how': rng.choice(REDIS[self.redis][1]), 'down': self.some_time(0, 1.5)}
+        if self.forgets:
+            event['lag'] = rng.choice((0, self.some_time(0, 0.3), self.some_time(0, 1.5)))
+            event['split'] = self.some_time(0.2, 1.5) if self.redis == 'replicas' and rng.random() < 0.4 else 0
+            event['back'] = self.some_time(0, 0.7)
+            event['crash'] = [(slot, self.some_time(0, 1), rng.random() < 0.5)
+                              for slot in range(self.slots) if rng.random() < 0.4]
+        return event
+
+    def event_lag(self):
+        return {'for': self.some_time(0.1, 1.5)}
+
+    event_replica_stop = event_lag
+
+    def event_twin(self):
+        return {'slot': self.rng.randrange(self.slots), 'for': self.some_time(0.3, 5), 'kill': self.rng.random() < 0.5}
+
+    def event_decide(self):
+        return {'seed': self.rng.getrandbits(32), 'most': self.rng.choice((1, 5, 20))}
+
+    def event_fsck(self):
+        return {'mend': self.rng.random() < 0.3}
+
+    def event_outage(self):
+        rng = self.rng
+        one = self.submissions[rng.choice(sorted(self.submissions))]['offices'][0]
+        rule = {**rng.choice(OUTAGES), 'office': one}
+        if rng.random() < 0.4:
+            rule = {**rng.choice(OUTAGES + CHAMBER_OUTAGES), 'chamber': rng.choice(('house', 'senate'))}
+        return {'rule': rule, 'for': self.some_time(0.5, 4)}
 
     def event_pause(self):
         return {'for': self.some_time(0.1, 2.8), 'what': self.rng.choice(('ALL', 'WRITE'))}

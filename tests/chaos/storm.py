@@ -1,44 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
 """One round of chaos: carries out a plan (plan.py) on real processes, lets everything settle, and does the accounts
-(ledger.py)."""
+(ledger.py). Its events are in trouble.py and people.py."""
 import heapq
 import json
 import os
-import random
 import shutil
 import signal
+import subprocess
 import sys
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), 'it'))
 
+import forgotten  # noqa: E402
 import ledger  # noqa: E402
 import plan as plans  # noqa: E402
-import stack as stacks  # noqa: E402
+import servers  # noqa: E402
+from people import People  # noqa: E402
 from stack import rq  # noqa: E402
+from trouble import ChamberTrouble, RedisTrouble  # noqa: E402
 
 POLL_S = 0.03
 SETTLE_S = 90
-REPLY_S = 60
-EXITS = (0, 1)  # of a worker that was told to stop; 1: it had to leave jobs to others
+EXITS = (0, 1)  # of a worker that was told to stop; 1: it had to leave jobs to others. By the signal: not at work yet
 
 
 class Away(Exception):
     """Redis cannot be asked now."""
-
-
-class Stack(stacks.Stack):
-    """Every configuration is written once: a worker that starts must not find one that is being written."""
-
-    def __init__(self, **options):
-        super().__init__(**options)
-        self.written = {}
-
-    def write_config(self, name, worker=None):
-        if name not in self.written:
-            self.written[name] = super().write_config(name, worker)
-        return self.written[name]
 
 
 class Slot:
@@ -60,20 +49,25 @@ class Slot:
         return self.worker is not None and self.worker.process.poll() is None
 
 
-class Round:
+class Round(RedisTrouble, ChamberTrouble, People):
+    REPLY_S = 60
+
     def __init__(self, seed, keep=None):
         self.plan, self.keep = plans.Plan(seed), keep
-        self.stack = Stack(redis=(*plans.REDIS[self.plan.redis][0], '--enable-debug-command', 'yes'),
-                                  **self.plan.settings)
+        self.stack = servers.Stack(redis=(*plans.REDIS[self.plan.redis][0], '--enable-debug-command', 'yes'),
+                                   paired=self.plan.paired, quick=self.plan.redis == 'everysec', **self.plan.settings)
         self.slots = [Slot(n) for n in range(1, self.plan.slots + 1)]
         self.heap, self.seq = [], 0
         self.log, self.violations = [], []
         self.entries, self.cache, self.acts = [], {}, {}
         self.outbox = []
-        self.paused_until, self.cut_until, self.redis_up = 0, 0, True
-        self.kills, self.leaving = 0, []
-        self.watched, self.recoveries = {}, []
-        self.dead = []  # (time, name/) of killed workers whose jobs are not known yet
+        self.paused_until = self.cut_until = self.replica_until = 0
+        self.redis_up, self.failing = True, False  # failing: Redis is about to forget something
+        self.forgotten = forgotten.Forgotten()
+        self.rules, self.outages = [], []
+        self.kills, self.leaving, self.twins, self.looks = 0, [], [], []
+        self.watched, self.recoveries, self.takeovers = {}, [], []
+        self.dead = []  # (time, name, where its recoveries are noted) of killed workers whose jobs are not known yet
         self.posts = 0
         self.ledger = None
 
@@ -94,7 +88,7 @@ class Round:
         try:
             self.stack.start()
             self.began = time.monotonic()
-            self.stack.redis.sock.settimeout(REPLY_S)
+            self.stack.redis.sock.settimeout(self.REPLY_S)
             for slot in self.slots:
                 for n in range(len(self.plan.events) + 4):
                     self.stack.write_config(slot.name_of(n))
@@ -103,23 +97,29 @@ class Round:
             self.storm()
             self.settle()
             if self.plan.operator:
-                self.operate()
+                self.decide(self.plan.operator_seed, 0.8)
+                self.settle()
+            if self.plan.replay and self.replay_all():
+                self.settle()
             self.stop_all()
             self.account()
-        except (TimeoutError, RuntimeError, OSError, rq.RedisError, ValueError) as e:
+        except (RuntimeError, OSError, rq.RedisError, ValueError, subprocess.SubprocessError) as e:
             self.violations.append('%s: %s' % (type(e).__name__, e))
         finally:
             try:
                 if self.violations:
                     self.report()
             finally:
+                for p in self.looks:
+                    p.kill()
+                    p.communicate()
                 self.signal_sim(signal.SIGCONT)
                 self.stack.close()
         return not self.violations
 
     def storm(self):
         p = self.plan
-        self.add_rules(p.rules)
+        self.do_rules(p.rules)
         for when, sid, kind, members in p.sends:
             self.at(when, self.send, sid, kind, members)
         for when, sid, office in p.cancels:
@@ -153,7 +153,7 @@ class Round:
 
     def poll(self):
         """What happens all the time: the outbox, recoveries, a look at the processes."""
-        for slot in self.slots:
+        for slot in self.slots + self.twins:
             if slot.worker is not None and slot.worker not in self.leaving and slot.worker.process.poll() is not None:
                 self.violations.append('%s ended by itself with status %s' %
                                        (slot.worker.name, slot.worker.process.returncode))
@@ -168,23 +168,24 @@ class Round:
         while self.outbox:
             entry = self.outbox[0]
             self.ask('XADD', self.stack.key('in'), '*', *[x for item in entry.fields.items() for x in item])
-            self.entries.append(entry)
+            if entry.acked is None:
+                self.entries.append(entry)
+            entry.acked = self.now()
             self.outbox.pop(0)
 
     def watch(self):
-        """From the death of a worker to the next TAKE of each job that it held."""
+        """From the death of a worker until each job that it held is taken back."""
         while self.dead:
-            died, name = self.dead[0]
+            died, name, where = self.dead[0]
             for held in self.ask('KEYS', self.stack.key('held:%s/*' % name)):
+                worker = held.split(':held:', 1)[1]
                 for member in self.ask('SMEMBERS', held):
-                    job = member.split(' ')[0]
-                    self.watched.setdefault(job, (died, self.ask('HGET', self.stack.key('job:' + job), 'deliveries')))
+                    self.watched.setdefault((member.split(' ')[0], worker), (died, where))
             self.dead.pop(0)
-        for job, (died, before) in list(self.watched.items()):
-            deliveries = self.ask('HGET', self.stack.key('job:' + job), 'deliveries')
-            if deliveries is None or before is None or int(deliveries) > int(before):
-                del self.watched[job]
-                self.recoveries.append(self.now() - died)
+        for (job, worker), (died, where) in list(self.watched.items()):
+            if self.ask('HGET', self.stack.key('job:' + job), 'worker') != worker:
+                del self.watched[job, worker]
+                where.append(self.now() - died)
 
     # --- the app server ----------------------------------------------------------------------
 
@@ -205,16 +206,6 @@ class Round:
                 self.cache[sid, generation] = fields
         self.outbox.append(ledger.Entry(self.plan.submissions[sid], kind, fields, generation))
         self.poll()
-
-    def cancel(self, sid, office):
-        what = sid + ':' + office if office else sid
-        for one in [office] if office else self.plan.submissions[sid]['offices']:
-            self.acts.setdefault((sid, one), []).append('cancel')
-        try:
-            self.ask('PING')
-            self.note('cancel %s: %s', what, self.stack.admin('cancel', what))
-        except Away:
-            self.note('cancel %s (passed over)', what)
 
     # --- workers -----------------------------------------------------------------------------
 
@@ -238,11 +229,14 @@ class Round:
         slot = self.pick(slot)
         if slot is None:
             return False
+        self.forgotten.trouble(slot.name, self.now())
         slot.worker.kill()
         slot.worker.process.wait()
         slot.worker = None
         self.kills += 1
-        self.dead.append((self.now(), slot.name))
+        alone = not any(twin.alive() and twin.name == slot.name for twin in self.twins)
+        at_once = alone and down == 0 and not rename
+        self.dead.append((self.now(), slot.name, self.takeovers if at_once else self.recoveries))
         self.at(self.now() + down, self.restart, slot, rename)
         return True
 
@@ -250,6 +244,7 @@ class Round:
         slot = self.pick(slot)
         if slot is None or slot.stopped:
             return False
+        self.forgotten.trouble(slot.name, self.now())
         slot.worker.kill(signal.SIGTERM)
         self.leaving.append(slot.worker)
         self.at(self.now() + down, self.restart, slot, rename)
@@ -259,6 +254,7 @@ class Round:
         slot = self.pick(slot)
         if slot is None or slot.stopped:
             return False
+        self.forgotten.trouble(slot.name, self.now())
         slot.worker.kill(signal.SIGSTOP)
         slot.stopped = True
         self.at(self.now() + how['for'], self.go_on, slot, slot.worker)
@@ -267,22 +263,38 @@ class Round:
     def go_on(self, slot, worker):
         if worker.process.poll() is None:
             worker.kill(signal.SIGCONT)
+            self.forgotten.trouble(worker.name, self.now())
             self.note('go on %s', worker.name)
         if slot.worker is worker:
             slot.stopped = False
 
-    # --- redis in trouble --------------------------------------------------------------------
+    def do_twin(self, slot, kill, **how):
+        """A second process of a name that lives: it waits, or takes over should the first end."""
+        first = self.pick(slot)
+        if first is None:
+            return False
+        twin = Slot(first.number)
+        twin.renamed = first.renamed
+        self.twins.append(twin)
+        self.forgotten.trouble(twin.name, float('inf'))
+        self.start_worker(twin)
+        self.at(self.now() + how['for'], self.end_twin, twin, kill)
+        return True
 
-    def do_client_kill(self):
-        for n in range(1, self.plan.burst):
-            self.at(self.now() + n * 0.02, self.cut_clients)
-        return self.cut_clients()
+    def end_twin(self, twin, kill):
+        if twin.worker is None or twin.worker.process.poll() is not None:
+            return
+        self.note('the end of the other %s', twin.name)
+        if not kill:
+            self.leaving.append(twin.worker)
+            twin.worker.kill(signal.SIGTERM)
+            return
+        twin.worker.kill()
+        twin.worker.process.wait()
+        twin.worker = None
+        self.kills += 1
 
-    def cut_clients(self):
-        return self.try_ask('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
-
-    def do_script_flush(self):
-        return self.try_ask('SCRIPT', 'FLUSH')
+    # --- redis -------------------------------------------------------------------------------
 
     def try_ask(self, *args):
         try:
@@ -291,121 +303,13 @@ class Round:
             return False
         return True
 
-    def do_redis(self, how, down):
-        if not self.redis_up:
-            return False
-        if how == 'reload':
-            return self.try_ask('DEBUG', 'RELOAD')
-        if how == 'shutdown':
-            if time.monotonic() < self.paused_until:
-                return False
-            self.stack.redis.send('SHUTDOWN', *(['SAVE'] if self.plan.redis == 'memory' else []))
-            self.stack.redis_server.wait()
-            self.stack.redis.close()
-        else:
-            self.stack.kill_redis()
-        self.redis_up, self.paused_until = False, 0
-        self.at(self.now() + down, self.redis_back)
-        return True
-
-    def redis_back(self):
-        self.stack.start_redis()
-        self.stack.redis.sock.settimeout(REPLY_S)
-        self.redis_up = True
-        self.note('redis is back')
-
-    def do_pause(self, what, **how):
-        if self.plan.freeze and self.try_ask('PING'):
-            self.stack.redis_server.send_signal(signal.SIGSTOP)
-            self.at(self.now() + how['for'], self.stack.redis_server.send_signal, signal.SIGCONT)
-        elif not self.try_ask('CLIENT', 'PAUSE', int(how['for'] * 1000), what):
-            return False
-        self.paused_until = time.monotonic() + how['for'] + 0.02
-        return True
-
-    def do_full(self, **how):
-        if not self.try_ask('CONFIG', 'SET', 'maxmemory', '1mb'):
-            return False
-        self.at(self.now() + how['for'], self.not_full)
-        return True
-
-    def not_full(self):
-        if not self.try_ask('CONFIG', 'SET', 'maxmemory', '0'):
-            self.at(self.now() + 0.1, self.not_full)
-
-    def do_hold(self, what, **how):
-        if not self.try_ask('PING'):
-            return False
-        self.stack.admin('hold', what, int((time.time() + 600) * 1e6), 'chaos')
-        self.at(self.now() + how['for'], self.resume, what)
-        return True
-
-    def resume(self, what):
-        if self.try_ask('PING'):
-            self.stack.admin('resume', what)
-            self.note('resume %s', what)
-        else:
-            self.at(self.now() + 0.1, self.resume, what)
-
-    # --- chambers in trouble -----------------------------------------------------------------
-
-    def signal_sim(self, number):
-        if self.stack.sim is not None and self.stack.sim.process is not None:
-            self.stack.sim.process.send_signal(number)
-
-    def sim_hears(self):
-        return time.monotonic() >= self.cut_until
-
-    def do_cut(self, **how):
-        if not self.sim_hears():
-            return False
-        self.signal_sim(signal.SIGSTOP)
-        self.cut_until = time.monotonic() + how['for'] + 0.05
-        self.at(self.now() + how['for'], self.signal_sim, signal.SIGCONT)
-        return True
-
-    def add_rules(self, rules):
-        for rule in rules:
-            self.stack.sim.fault(**rule)
-
-    def do_rules(self, rules):
-        if not self.sim_hears():
-            return False
-        self.stack.sim.clear_faults()
-        self.add_rules(rules)
-        return True
-
-    def do_maintenance(self, chamber, retry_after, **how):
-        return self.for_a_while(how['for'], lambda on: self.stack.sim.maintenance(on, chamber, retry_after))
-
-    def do_certificate(self, cert, **how):
-        return self.for_a_while(how['for'], lambda on: self.stack.sim.tls(cert if on else 'server'))
-
-    def do_close_idle(self):
-        if not self.sim_hears():
-            return False
-        self.stack.sim.close_idle()
-        return True
-
-    def for_a_while(self, seconds, switch):
-        if not self.sim_hears():
-            return False
-        switch(True)
-        self.at(self.now() + seconds, self.switch_off, switch)
-        return True
-
-    def switch_off(self, switch):
-        if self.sim_hears():
-            switch(False)
-        else:
-            self.at(self.now() + 0.1, self.switch_off, switch)
-
     # --- peace -------------------------------------------------------------------------------
 
     def settle(self):
         """All faults are over; everything must come to its end by itself."""
         self.note('peace')
-        self.stack.sim.clear_faults()
+        self.rules = []
+        self.set_rules()
         end = time.monotonic() + SETTLE_S
         if not any(slot.alive() and slot.worker not in self.leaving for slot in self.slots):
             self.restart(self.slots[0], True)
@@ -428,27 +332,12 @@ class Round:
         stack = self.stack
         for member in stack.redis('ZRANGEBYSCORE', stack.key('later'), far, '+inf'):
             stack.redis('ZADD', stack.key('later'), 'XX', 1, member)
-        for what in stack.redis('HKEYS', stack.key('holds')):
-            if self.ask('HGET', stack.key('holds'), what).split(' ')[1] != 'test' or not self.heap:
+        for what in self.ask('HKEYS', stack.key('holds')):
+            stack.admin('resume', what)
+        breakers = rq.pairs(self.ask('HGETALL', stack.key('breaker')))
+        for what in breakers:
+            if int(breakers[what].split(' ')[2]) > far - 5000000:
                 stack.admin('resume', what)
-
-    def operate(self):
-        """A person decides about the doubtful and the dead."""
-        rng = random.Random(self.plan.operator_seed)
-        for key in self.stack.keys('job:*'):
-            sid, office = key.split(':job:', 1)[1].rsplit(':', 1)
-            state = self.ask('HGET', key, 'state')
-            if state not in ('unknown', 'dead') or rng.random() < 0.2:
-                continue
-            if state == 'unknown':
-                act = rng.choice(('resend', 'accepted', 'drop'))
-                reply = self.stack.admin('resolve', sid, office, act)
-            else:
-                act = rng.choice(('replay', 'drop'))
-                reply = self.stack.admin(act, sid, office)
-            self.acts.setdefault((sid, office), []).append(act)
-            self.note('a person: %s %s:%s: %s', act, sid, office, reply)
-        self.settle()
 
     def stop_all(self):
         for _ in range(3):
@@ -459,7 +348,7 @@ class Round:
                         self.leaving.append(w)
             for w in self.stack.workers:
                 status = w.process.wait(20)
-                if w in self.leaving and status not in EXITS:
+                if w in self.leaving and status not in EXITS and (status != -signal.SIGTERM or w.events('queue_up')):
                     self.violations.append('%s was told to stop and ended with status %s' % (w.name, status))
             if not self.stack.busy():
                 return
@@ -470,7 +359,9 @@ class Round:
     # --- the end -----------------------------------------------------------------------------
 
     def account(self):
-        self.ledger = ledger.Ledger(self.stack, self.entries, self.acts)
+        self.looks.append(self.fsck())
+        self.end_looks()
+        self.ledger = ledger.Ledger(self.stack, self.entries, self.acts, self.forgotten, self.plan.redis == 'replicas')
         self.violations += self.ledger.check()
         self.posts = sum(s['posts'] for s in self.stack.sim.stats()['stats'].values())
         for w in self.stack.workers:
@@ -492,8 +383,10 @@ class Round:
                 out += self.lines_about(*key)
         for w in self.stack.workers:
             out += ['--- the end of %s' % os.path.basename(w.log_path)] + w.tail().splitlines()[-12:]
-        with open(self.stack.path('redis.log'), encoding='utf-8', errors='replace') as f:
-            out += ['--- the end of redis.log'] + f.read().splitlines()[-8:]
+        for node in self.stack.nodes:
+            if os.path.exists(node.log):
+                with open(node.log, encoding='utf-8', errors='replace') as f:
+                    out += ['--- the end of %s' % os.path.basename(node.log)] + f.read().splitlines()[-8:]
         with open(self.stack.sim.log_file, encoding='utf-8') as f:
             out += ['--- the end of the chambers\' log'] + f.read().splitlines()[-5:]
         print('\n'.join(out), flush=True)

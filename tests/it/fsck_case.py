@@ -10,7 +10,6 @@ import unittest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from cwcctl_case import CTL, NO, OK, SECOND, QueueCase, rq  # noqa: E402
 
-rq.SCRIPTS.update(fsck=('lib', 'fsck_jobs', 'fsck'))
 H, S = 'HNE03', 'SNE02'
 OPEN = {'wait', 'later', 'close', 'taken', 'begun'}
 DAY = 86400 * SECOND

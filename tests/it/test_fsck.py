@@ -4,12 +4,13 @@
 test_fsck_places.py break the other invariants, test_fsck_live.py runs it beside scripts that fail and workers."""
 import collections
 import os
+import re
 import signal
 import sys
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from cwcctl_case import CONFIG, CTL, NO, OK, SECOND, rq, wait_until  # noqa: E402
+from cwcctl_case import CONFIG, CTL, NO, OK, ROOT, SECOND, rq, wait_until  # noqa: E402
 from fsck_case import DAY, H, FsckCase  # noqa: E402
 
 
@@ -75,6 +76,45 @@ class Clean(FsckCase):
         sha = rq.load(self.r)['fsck']
         self.assertEqual(self.r('EVALSHA', sha, 1, rq.META, 'mend', 'job', '', 1, 'a:HNE03'), ['VERSION', '2'])
         self.assertEqual(self.dump(), before)
+
+    def test_codes(self):
+        """The script, the program and PROTOCOL.md know the same ones."""
+        def text(*path):
+            with open(os.path.join(ROOT, *path), encoding='utf-8') as f:
+                return f.read()
+        scripts = text('queue', 'lua', 'fsck.lua') + text('queue', 'lua', 'fsck_jobs.lua')
+        codes = set(re.findall(r"\b(?:off|remove)\('([a-z-]+)'", scripts))
+        codes |= {place + '-left' for place in ('later', 'close', 'exp', 'unknown')} | {'later-far', 'exp-far'}
+        program = set(re.findall(r'^\t\{ "([a-z-]+)", "', text('ops', 'cwcctl', 'fsck_report.c'), re.M))
+        section = text('queue', 'PROTOCOL.md').split('## 15. Checking a queue')[1]
+        rows = '\n'.join(line.rsplit('| ', 1)[1] for line in section.splitlines() if line.startswith('| '))
+        self.assertEqual(program, codes)
+        self.assertEqual(set(re.findall('`([a-z-]+)`', rows)), codes - {'check-failed'})
+
+    def test_rights(self):
+        """The operations user of PROTOCOL.md, section 11, may do all of it."""
+        with open(os.path.join(ROOT, 'queue', 'PROTOCOL.md'), encoding='utf-8') as f:
+            rows = {line.split('|')[1].strip(): re.findall(r'\+[a-z|\\]+', line) for line in f
+                    if re.match(r'\| (worker|operations) \|', line)}
+        rights = [x.replace('\\', '') for role in ('worker', 'operations') for x in rows[role]]
+        self.assertGreater(len(rights), 40)
+        self.r('ACL', 'SETUSER', 'ops', 'on', '>pw', '~{q}:*', *rights)
+        self.addCleanup(self.r, 'ACL', 'DELUSER', 'ops')
+        user = ('--user', 'ops', '--password-file', self.write('pw', 'pw', 0o600))
+        self.all_states()
+        self.r('DEL', '{q}:wait:HNE03', '{q}:turn:senate', '{q}:exp', '{q}:unknown', '{q}:dead', '{q}:sub:later',
+               '{q}:job:over-accepted:HNE03', '{q}:close')
+        self.r('SET', '{q}:close', 'x')
+        for key, member in (('fly:HNE03', 'x.1.1'), ('held:w1/1', 'x'), ('later', 'x')):
+            self.r('ZADD' if key == 'later' else 'SADD', '{q}:' + key, *([1] if key == 'later' else []), member)
+        for key in ('holds', 'breaker', 'machines', 'inerr'):
+            self.r('HSET', '{q}:' + key, 'x', 'x')
+        self.r('SET', '{q}:rate:house', 'x')
+        mended = self.fsck('--mend', *user, code=NO)
+        self.assertGreater(len({f['code'] for f in mended}), 15)
+        self.assertNotIn('check-failed', {f['code'] for f in mended})
+        self.assertEqual(self.fsck(*user, code=OK), [])
+        self.ctl('reconcile', '--ids', '-', '--all', *user, stdin='over-dead\nnowhere\n', code=NO)
 
     def test_other_keys_of_the_server(self):
         self.r('SET', '{r}:later', 'x')

@@ -72,7 +72,7 @@ class Submissions(FsckCase):
     def test_sub_summary(self):
         for state in (self.waiting, lambda: self.over('dead'), lambda: self.over('accepted'), self.in_flight):
             for change in (('HSET', 'open', 7), ('HDEL', 'open'), ('HSET', 'rollup', 'x'), ('HSET', 's:HNE03', 'x y 9'),
-                           ('HDEL', 's:HNE03'), ('HSET', 'offices', 'HNE03,junk')):
+                           ('HDEL', 's:HNE03'), ('HSET', 'offices', 'HNE03,junk'), ('HSET', 's:junk', 'wait - 1')):
                 self.setUp()
                 state()
                 before = {k: v for k, v in rq.pairs(self.r('HGETALL', '{q}:sub:a')).items() if k != 's:HNE03'}
@@ -173,6 +173,19 @@ class Places(FsckCase):
         self.end_with(item, 'end', 'accepted', 'accepted')
         self.drain()
 
+    def test_held_left_with_the_token_of_another(self):
+        """As after a TAKE that failed between `held` and the record, and went on."""
+        for office in (H, 'HNE01'):
+            self.setUp()
+            item = self.in_flight()
+            self.r('SADD', '{q}:held:w1/1', 'b:%s %s' % (office, item[2]))
+            self.r('SADD', '{q}:fly:' + office, item[2])
+            self.broken('held-left', drain=False)
+            self.assertEqual(self.r('SMEMBERS', '{q}:fly:HNE03'), [item[2]])
+            self.assertEqual(self.r('SCARD', '{q}:fly:HNE01'), 0)
+            self.end_with(item, 'end', 'accepted', 'accepted')
+            self.drain()
+
     def test_worker_missing(self):
         item = self.in_flight()
         self.r('ZREM', '{q}:workers', 'w1/1')
@@ -227,6 +240,15 @@ class Places(FsckCase):
         self.assertEqual(self.job('a')['rev'], '3')
         self.call('admin', 'drop', 'test', 'a', H)
         self.drain()
+
+    def test_result_of_a_settle_that_failed(self):
+        """It is one ahead, and is written again."""
+        item = self.in_flight()
+        self.r('XADD', '{q}:results', '*', 'sid', 'a', 'office', H, 'rev', int(self.job('a')['rev']) + 1, 'state', 'accepted')
+        self.clean()
+        self.r('XADD', '{q}:results', '*', 'sid', 'a', 'office', H, 'rev', int(self.job('a')['rev']) + 2, 'state', 'accepted')
+        self.broken('rev-behind', drain=False)
+        self.end_with(item, 'end', 'accepted', 'accepted')
 
     def test_results_of_an_earlier_life(self):
         """The record has expired, and the same sid came again."""

@@ -83,6 +83,13 @@ class Places(ReconcileCase):
         for sid in ('dead', 'nowhere'):
             self.reconcile('good\n%s\n' % sid, code=NO)
 
+    def test_replayed(self):
+        """In line again: how it ended before is over."""
+        self.ended('a', 'dead', 'attempts_exhausted')
+        self.assertEqual(self.fate('a\n', code=NO)[3], 'dead attempts_exhausted')
+        self.call('admin', 'replay', 't', 'a', H)
+        self.assertEqual(self.fate('a\n')[3], 'wait')
+
     def test_human_output(self):
         self.ended('good', 'accepted', 'accepted')
         self.waiting('wait', 'HNE03,SNE02')
@@ -228,7 +235,7 @@ class Lists(ReconcileCase):
         seen = []
 
         def at_the_first_page(data):
-            if b'page' in data and not seen:
+            if b'$4\r\npage\r\n' in data and not seen:  # not where the script is loaded
                 seen.append(self.intake())
         address = self.proxy(at_the_first_page)
         r = self.ctl('reconcile', '--ids', '-', '--json', '--redis', address, stdin='moves\nnowhere\n', code=NO, redis=())

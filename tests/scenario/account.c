@@ -26,7 +26,7 @@ static bool is_final(const char *state)
 /* Signed by a worker of this scenario, about this job, with this outcome. */
 static void check_receipt(const struct redis_result *r)
 {
-	struct receipt receipt;
+	struct receipt receipt = { 0 };
 	const uint8_t *key;
 	enum err e = ERR_CRYPTO;
 	for (size_t i = 0; e != ERR_OK && (key = fleet_receipt_key(i)) != NULL; i++)

@@ -2,7 +2,7 @@
 /*
  * Plays scenario files, each in a process of its own:
  *
- *	scenario [-v] [-s SEED] [-r] [-j JOBS] FILE...
+ *	scenario [-v] [-r] [-s SEED] FILE...
  *	scenario --store
  *
  * -v prints what the workers log; -s takes another seed than 1; -r lets all time pass in real steps, without jumps.
@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -44,6 +45,8 @@ static struct {
 	bool verbose, real;
 	uint64_t seed;
 } play;
+
+static int64_t *played_us; /* by all, shared with the processes that play */
 
 /* --- failing ----------------------------------------------------------------------------------- */
 
@@ -184,13 +187,17 @@ static void play_file(const char *path)
 	int64_t us = real_us() - before_us;
 	if (play.verbose)
 		printf("%lu commands\n", redis_commands());
-	printf("ok %-44s %9.1f h in %5lld ms\n", path, (double)virtual_us / SIM_HOUR_US, (long long)(us / 1000));
+	printf("ok %-48s %9.1f h in %5lld ms\n", path, (double)virtual_us / SIM_HOUR_US, (long long)(us / 1000));
+	*played_us += virtual_us;
 	free(play.text);
 }
 
 static bool play_all(char **path, int n)
 {
 	bool good = true;
+	int64_t before_us = real_us();
+	played_us = mmap(NULL, sizeof(*played_us), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	BUG_ON(played_us == MAP_FAILED);
 	for (int i = 0; i < n; i++) {
 		int status;
 		fflush(stdout);
@@ -205,6 +212,9 @@ static bool play_all(char **path, int n)
 			printf("FAIL %s\n", path[i]);
 		good = good && status == 0;
 	}
+	int64_t ms = (real_us() - before_us) / 1000;
+	printf("%d scenarios, %.1f h in %lld ms: %.0f virtual s a ms\n", n, (double)*played_us / SIM_HOUR_US,
+	       (long long)ms, (double)*played_us / SIM_SECOND_US / (double)(ms + 1));
 	return good;
 }
 

@@ -92,7 +92,8 @@ SCRIPTS = [
     "return type(redis.call('GET', KEYS[1]))", "return redis.call('SET', KEYS[1], 'v')", "return redis.call('SET', KEYS[1], 'v').ok",
     "redis.call('DEL', KEYS[1]) redis.call('SADD', KEYS[1], 'm') return type(redis.pcall('GET', KEYS[1]).err)",
     "local ok, e = pcall(redis.call, 'HGET', KEYS[1], 'f') return {ok and 1 or 0}",
-    "redis.call('DEL', KEYS[1]) redis.call('SADD', KEYS[1], 'm') local ok, e = pcall(redis.call, 'GET', KEYS[1]) return {tostring(ok), type(e)}",
+    "redis.call('DEL', KEYS[1]) redis.call('SADD', KEYS[1], 'm') local ok, e = pcall(redis.call, 'GET', KEYS[1]) "
+    "return {tostring(ok), type(e)}",
     "redis.call('DEL', KEYS[1]) redis.call('SADD', KEYS[1], 'm') return redis.call('GET', KEYS[1])",
     "local ok, e = pcall(error, {err = 'MINE x'}) return e", "error({err = 'MINE x'})", "return {err = 'no code'}",
     "local ok, e = pcall(redis.call, 'HSET', KEYS[1], 'f', {}) return e", "return {pcall(function() return 1, 2, 3 end)}",
