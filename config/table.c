@@ -70,7 +70,7 @@ static const char *const unknown_policies[] = { "hold", "resend", NULL };
 		    TEXT("Lowers rate_ceiling. 0/s: the ceiling.")),                                                   \
 		ROW(s, "burst", INTEGER, MEASURED, "1", 1, 100000, AT(chamber[i].burst),                               \
 		    TEXT("Letters that may follow each other at once within the rate.")),                              \
-		ROW(s, "office_rate", RATE, HOST, "0/s", 0.01, 100000, AT(chamber[i].office_rate), .zero = true,       \
+		ROW(s, "office_rate", RATE, HOST, "0/s", 0.0001, 100000, AT(chamber[i].office_rate), .zero = true,     \
 		    TEXT("The most letters that one office may get, all workers together. 0/s: no limit of its "       \
 			 "own.")),                                                                                     \
 		ROW(s, "office_burst", INTEGER, HOST, "1", 1, 100000, AT(chamber[i].office_burst),                     \

@@ -10,6 +10,7 @@
 #define REPEATS_MAX       3 /* of one call after NOSCRIPT */
 #define VERSION_MIN_MAJOR 6
 #define VERSION_MIN_MINOR 2
+#define SERVER_SIZE       64 /* of a run_id: 40 hex digits */
 
 struct queue {
 	struct conn *conn;
@@ -21,6 +22,8 @@ struct queue {
 	bool up;
 	size_t to_load;  /* scripts still to be loaded before up() */
 	bool noeviction; /* by INFO */
+	char server[SERVER_SIZE];
+	unsigned servers;
 	struct queue_slot *slot;
 	LIST_HEAD(queue_calls, queue_call) calls;
 };
@@ -59,6 +62,18 @@ static enum err load(struct queue_slot *s)
 	return ERR_OK;
 }
 
+/* One that does not say who it is, or at length, is taken for the one before. */
+static void note_server(struct queue *q, struct span id)
+{
+	if (q->servers > 0 && (id.n == 0 || id.n >= SERVER_SIZE || span_eq_str(id, q->server)))
+		return;
+	q->servers++;
+	if (id.n > 0 && id.n < SERVER_SIZE) {
+		memcpy(q->server, id.p, id.n);
+		q->server[id.n] = '\0';
+	}
+}
+
 static void on_info(void *arg, enum err e, const struct resp_reply *r)
 {
 	struct queue *q = arg;
@@ -72,6 +87,7 @@ static void on_info(void *arg, enum err e, const struct resp_reply *r)
 	struct queue_info info;
 	queue_reply_info(resp_text(r), &info);
 	q->noeviction = span_eq_str(info.policy, "noeviction");
+	note_server(q, info.server);
 	if (info.major < VERSION_MIN_MAJOR || (info.major == VERSION_MIN_MAJOR && info.minor < VERSION_MIN_MINOR))
 		conn_drop(q->conn, ERR_CONFIG, "Redis 6.2 or newer is needed");
 	else if (info.loading)
@@ -233,6 +249,11 @@ void queue_key(const struct queue *q, const char *suffix, struct buf *out)
 bool queue_is_up(const struct queue *q)
 {
 	return q->up && conn_is_up(q->conn);
+}
+
+unsigned queue_server(const struct queue *q)
+{
+	return q->servers;
 }
 
 struct conn *queue_conn(struct queue *q)

@@ -48,6 +48,9 @@ ERR_MUST_CHECK enum err queue_open(uv_loop_t *loop, const struct queue_options *
 /* Without callbacks, also from within one. NULL is allowed. */
 void queue_close(struct queue *q);
 bool queue_is_up(const struct queue *q);
+/* Which start of which server answers, counted from 1. Another than before may have forgotten what was said: a
+ * failover, a restart with an older file. */
+unsigned queue_server(const struct queue *q);
 struct conn *queue_conn(struct queue *q);
 /* "{name}:suffix" in a buf that the caller owns. */
 void queue_key(const struct queue *q, const char *suffix, struct buf *out);

@@ -274,6 +274,7 @@ void queue_reply_info(struct span info, struct queue_info *ret_info)
 	ret_info->replica = span_eq_str(info_value(info, "role"), "slave");
 	ret_info->loading = span_eq_str(info_value(info, "loading"), "1");
 	ret_info->policy = info_value(info, "maxmemory_policy");
+	ret_info->server = info_value(info, "run_id");
 }
 
 struct span queue_reply_config(const struct resp_reply *r)

@@ -26,6 +26,7 @@ struct queue_info {
 	unsigned major, minor; /* of redis_version; 0 when it is missing */
 	bool replica, loading;
 	struct span policy; /* maxmemory_policy, or "" */
+	struct span server; /* run_id: of this start of this server, or "" */
 };
 void queue_reply_info(struct span info, struct queue_info *ret_info);
 /* The value in a reply to CONFIG GET of one parameter; "" for any other reply, errors included. */

@@ -79,18 +79,19 @@ static void drain_tick(struct engine *e, int64_t boot_us)
 		http_cancel_all(e->http);
 	}
 	bool member = queue_is_up(e->queue) && e->membership == ENGINE_MEMBER;
-	if (e->in_flight == 0 && member) {
+	size_t left = e->in_flight + recent_count_open(e->recent); /* said again first, or it looks unsent */
+	if (left == 0 && member) {
 		e->membership = ENGINE_LEAVING;
 		engine_leave(e);
 		return;
 	}
 	/* A worker that the queue does not let in has nothing to leave. */
 	bool refused = e->queue_error == ERR_EXISTS || e->queue_error == ERR_QUEUE_VERSION;
-	bool waiting = e->in_flight > 0 || (queue_is_up(e->queue) && !e->left && !refused);
+	bool waiting = left > 0 || (queue_is_up(e->queue) && !e->left && !refused);
 	if (!waiting || boot_us >= e->drain_boot_us + DRAIN_REPORT_US) {
 		void (*done)(void *arg, unsigned left) = e->drained;
 		e->drained = NULL;
-		done(e->drained_arg, e->in_flight);
+		done(e->drained_arg, (unsigned)left);
 	}
 }
 
@@ -204,6 +205,7 @@ enum err engine_new(uv_loop_t *loop, const struct engine_options *o, struct engi
 	e->loop = loop;
 	e->seen = seen_new();
 	e->recent = recent_new();
+	e->maybe = seen_new();
 	e->not_ready = "queue"; /* at the start there is nothing to say */
 	secret_arena(&e->arena, PREPARE_ARENA_SIZE);
 	set_signers(e);
@@ -241,6 +243,7 @@ static void free_memory(struct engine *e)
 	free(e->slots);
 	secret_arena_free(&e->arena);
 	seen_free(e->seen);
+	seen_free(e->maybe);
 	engine_watch_free(e);
 	recent_free(e->recent);
 	free(e);

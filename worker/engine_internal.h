@@ -84,7 +84,7 @@ struct engine {
 	uv_loop_t *loop;
 	struct queue *queue;
 	struct http *http;
-	struct seen *seen;
+	struct seen *seen, *maybe; /* accepted; POSTed, and nobody knows */
 	struct buf arena;
 	struct job_signer signer[CONFIG_SIGNERS_MAX];
 	struct lane lane[CWC_CHAMBERS];
@@ -101,7 +101,8 @@ struct engine {
 	int64_t skew_us;
 	bool skewed, was_ready;
 	const char *not_ready; /* the reason that was logged last */
-	bool published;        /* this boot's keys, with the first join */
+	unsigned published;    /* the server that has this boot's keys (queue_server()), 0: none yet */
+	unsigned publishing;   /* the server that a join is with */
 	enum err queue_error;  /* the last; for readiness */
 	bool replicas_short;   /* WAIT did not find enough: nothing is sent that needs them */
 	bool wait_sent;
@@ -153,6 +154,8 @@ void engine_letter_unsent(struct slot *s, enum queue_verb verb);
 /* engine_settle.c */
 void engine_settle_send(struct slot *s);
 void engine_settle_tick(struct engine *e, int64_t boot_us);
+/* POSTs under way: the server may not know that they began. */
+void engine_settle_begun(struct engine *e);
 
 /* engine_recent.c: says again what was settled lately */
 void engine_recent_say(struct engine *e);

@@ -139,6 +139,11 @@ static void go(struct slot *s)
 		engine_letter_event(s, PIPELINE_ON_TOO_LATE);
 		return;
 	}
+	if (s->known.unknowns == 0 && seen_has(e->maybe, s->prepared.delivery_id)) {
+		decide_end(&s->decision, OUT_OUTCOME_UNKNOWN, 0); /* the queue forgot its mark */
+		engine_letter_event(s, PIPELINE_ON_TOO_LATE);
+		return;
+	}
 	engine_letter_event(s, PIPELINE_ON_GO);
 }
 
@@ -292,6 +297,8 @@ static void answered(void *arg, const struct http_answer *a)
 		seen_add(s->engine->seen, s->prepared.delivery_id);
 		note_taken(l, s->office);
 	}
+	if (o == OUT_NO_ANSWER && s->engine->config->chamber[s->chamber].unknown_policy == CONFIG_UNKNOWN_HOLD)
+		seen_add(s->engine->maybe, s->prepared.delivery_id);
 	s->known.others_taken = others_taken(l, s->office);
 	s->known.ours = strcmp(a->why, "cancelled") == 0;
 	decide(s, o, a->retry_after_s, a->fate == HTTP_ANSWERED ? "" : a->why);

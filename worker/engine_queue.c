@@ -158,9 +158,10 @@ static void joined(void *arg, enum err err, const struct queue_beat_answer *a)
 		note_skew(e, a->redis_us);
 		e->beat_boot_us = clock_boot_us() + lease_us(e) / 3;
 		e->membership = ENGINE_JOINING;
-		e->published = true;
+		e->published = e->publishing;
 		e->reap_boot_us = 0; /* if a worker of our name was here before, its jobs wait */
 		e->recent_first = true;
+		engine_settle_begun(e);
 		engine_recent_say(e); /* then ADOPT */
 		return;
 	case QUEUE_BEAT_VERSION:
@@ -179,8 +180,8 @@ static void joined(void *arg, enum err err, const struct queue_beat_answer *a)
 }
 
 /* The same name with the same nonce may be known still: JOIN renews it, so one call serves both the
- * first time and the return after a lost connection. The first one also publishes what this boot's receipts and
- * envelopes can be checked and sealed with. */
+ * first time and the return after a lost connection. The first one with each server also publishes what this boot's
+ * receipts and envelopes can be checked and sealed with: another may have forgotten it. */
 static void join(struct engine *e)
 {
 	struct buf keys;
@@ -196,7 +197,8 @@ static void join(struct engine *e)
 				span_lit("receipt_key_id"), span_str(receipt_key_id(e->o.receipt_key)),
 				span_lit("receipt_key"),    span_str(receipt_hex),
 				span_lit("keys"),           span_buf(&keys) };
-	size_t n = e->published ? 0 : sizeof field / sizeof field[0];
+	e->publishing = queue_server(e->queue);
+	size_t n = e->published == e->publishing ? 0 : sizeof field / sizeof field[0];
 	queue_join(e->queue, e->worker, lease_us(e), clock_wall_us(), e->o.machine != NULL ? e->o.machine : "", field,
 		   n, joined, e);
 	buf_clear(&keys);

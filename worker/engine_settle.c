@@ -244,6 +244,18 @@ static void settled(void *arg, enum err err, const struct queue_settle_answer *a
 	engine_letter_event(s, PIPELINE_ON_SETTLED);
 }
 
+void engine_settle_begun(struct engine *e)
+{
+	for (size_t i = 0; i < e->n_slots; i++) {
+		struct recent_settle r;
+		struct slot *s = &e->slots[i];
+		if (s->state != PIPELINE_POSTING || !s->moved)
+			continue;
+		describe(s, &r);
+		engine_say_begin(e, &r, engine_ignore_begin, NULL);
+	}
+}
+
 void engine_settle_send(struct slot *s)
 {
 	struct recent_settle r;

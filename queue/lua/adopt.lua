@@ -12,14 +12,14 @@ for i = 3, #ARGV do
 	known[ARGV[i]] = true
 end
 
--- The reply of an unknown token never arrived: it was not sent, even if it is begun.
-local function decide(j)
-	local fields = {}
-	if j.state == 'begun' then
-		fields = {'attempt', j.attempt - 1, 'rev', j.rev + 1, 'last', 'not_sent', 'status', 0,
-			'history', history(j, mine, 0, 'not_sent')}
+-- A taken job that its worker does not know was not sent. A begun one was known to it once, and its SETTLE is
+-- forgotten: of unknown fate, as at REAP.
+local function decide(j, _, token)
+	if j.state ~= 'begun' then
+		return 'wait', now, reason(j, j.why), {}
 	end
-	return 'wait', now, reason(j, j.why), fields
+	return 'close', now, reason(j, j.why == '' and 'unknown' or j.why, 1), {'rev', j.rev + 1, 'u:' .. token, j.begun_us,
+		'last', 'no_answer', 'status', 0, 'history', history(j, mine, 0, 'no_answer')}
 end
 
 local n, failed = 0, nil

@@ -89,7 +89,7 @@ class Stack(stacks.Stack):
 
     def __init__(self, paired=False, quick=False, **options):
         super().__init__(queue='chaos%d' % os.getpid(), **options)
-        self.written, self.published = {}, []
+        self.written = {}
         self.dialled = self.path('dial')
         self.nodes = [Node(self, n, self.redis_args, paired, quick) for n in range(2 if paired else 1)]
         self.master, self.replica = self.nodes[0], self.nodes[1] if paired else None
@@ -105,10 +105,6 @@ class Stack(stacks.Stack):
         if name not in self.written:
             self.written[name] = super().write_config(name, worker)
         return self.written[name]
-
-    def stream(self, name):
-        """Who reads what is published reads it at once: a server may forget it afterwards."""
-        return (self.published if name == 'attestations' else []) + super().stream(name)
 
     # --- who is the master -------------------------------------------------------------------
 
@@ -160,7 +156,6 @@ class Stack(stacks.Stack):
             sid, office = name.split(':job:', 1)[1].rsplit(':', 1)
             jobs[sid, office] = rq.pairs(ask.read())
         entries = ask('XRANGE', self.key('attestations'), '-', '+')
-        self.published += [rq.pairs(e[1]) for e in entries]
         return {'jobs': jobs, 'published': {e[0] for e in entries}}
 
     def close(self):

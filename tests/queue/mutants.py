@@ -156,8 +156,8 @@ MUTANTS = {
     'a lease that was ended is renewed': ([("or ENDED) == ENDED then", "or 0) == 0 then")], 'protocol',
                                           ['test_what_was_still_under_way_does_nothing']),
     'a late dead teaches nothing': ([("	elseif dead or verb == 'retry'", "	elseif verb == 'retry'")], 'protocol', ['test_late_dead']),
-    'adopt marks as unknown': ([
-        ("		fields = {'attempt', j.attempt - 1, 'rev'", "		fields = {'rev'")], 'protocol', ['test_adopt']),
+    'adopt forgets that it was begun': ([("	if j.state ~= 'begun' then\n		return 'wait', now, reason(j, j.why), {}",
+                                          "	if true then\n		return 'wait', now, reason(j, j.why), {}")], 'protocol', ['test_adopt']),
 }
 
 
