@@ -132,7 +132,7 @@ static void test_rates(void **state)
 	assert_bad("house", "office_rate", "1.2.3/s", rule);
 	assert_bad("house", "office_rate", "1234567890123/s", rule);
 	assert_bad("house", "office_rate", "0.00000000000000000000000000000000000000001/s", rule);
-	assert_bad("house", "office_rate", "0.001/s", "must be 0/s or between 0.01/s and 100000/s");
+	assert_bad("house", "office_rate", "0.00001/s", "must be 0/s or between 0.0001/s and 100000/s");
 	assert_bad("house", "rate_ceiling", "0/s", "must be between 0.01/s and 100000/s");
 }
 
