@@ -105,12 +105,12 @@ def work(seeds, results, keep):
 
 def beside(options, seeds, keep):
     """The results of rounds that run beside each other."""
-    todo, results = multiprocessing.Queue(maxsize=1), multiprocessing.Queue()
-    workers = [multiprocessing.Process(target=work, args=(todo, results, keep)) for _ in range(options.jobs)]
+    waiting, results = multiprocessing.Queue(maxsize=1), multiprocessing.Queue()
+    workers = [multiprocessing.Process(target=work, args=(waiting, results, keep)) for _ in range(options.jobs)]
     for w in workers:
         w.start()
     try:
-        feeder = threading.Thread(target=lambda: [todo.put(s) for s in itertools.chain(seeds, [None] * options.jobs)],
+        feeder = threading.Thread(target=lambda: [waiting.put(s) for s in itertools.chain(seeds, [None] * options.jobs)],
                                   daemon=True)
         feeder.start()
         ended = 0

@@ -257,7 +257,7 @@ class Server:
         self.read_body(s, r)
         for i in range(len(OK)):
             s.sendall(OK[i:i + 1])
-            time.sleep(0.002)
+            self.release.wait(0.002)  # apart
 
     # --- answered, then the connection dies
 
@@ -290,7 +290,7 @@ class Server:
 
     def do_two_answers_apart(self, s, r):
         self.answer(s, r, OK)
-        time.sleep(0.05)
+        self.release.wait(0.05)  # apart
         s.sendall(EMPTY % (b'202 Stale', b''))
         self.step.set()
 

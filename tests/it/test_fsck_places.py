@@ -8,7 +8,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from cwcctl_case import SECOND, rq  # noqa: E402
+from cwcctl_case import SECOND, rq, wait_until  # noqa: E402
 from fsck_case import DAY, H, S, FsckCase  # noqa: E402
 
 
@@ -254,7 +254,8 @@ class Places(FsckCase):
         """The record has expired, and the same sid came again."""
         self.over('accepted')
         self.r('DEL', '{q}:job:a:HNE03', '{q}:sub:a')
-        time.sleep(0.002)  # the result is older than the record by a millisecond at least
+        start = self.now()
+        wait_until(lambda: self.now() >= start + 2000, what='a result that is older than the record by a millisecond')
         self.waiting()
         self.clean()
 

@@ -125,97 +125,99 @@ static void test_escapes(void **state)
 }
 
 /* Each stands as the value of a member that is not looked at. */
+/* JSON values that a witness may hold beside what is read of it, and what is no JSON. */
+static const char *const good_values[] = {
+	"0",
+	"-0",
+	"10",
+	"1.0",
+	"0.10",
+	"1e5",
+	"1E+5",
+	"0e-0",
+	"123456789012345678901234567890",
+	"\"\"",
+	"[]",
+	"{}",
+	"[1,2 , 3]",
+	"{\"a\":1,\"a\":2}",
+	"[[[[[[[]]]]]]]",
+	"\"\\ufffe\"",
+	"\"\xf4\x8f\xbf\xbf\"",
+	"true",
+};
+static const char *const bad_values[] = {
+	"",
+	"01",
+	"+1",
+	".5",
+	"1.",
+	"1.e1",
+	"1e",
+	"1e+",
+	"-",
+	"0x1",
+	"NaN",
+	"Infinity",
+	"True",
+	"tru",
+	"nul",
+	"falsey",
+	"[1,]",
+	"[,1]",
+	"[1 2]",
+	"[",
+	"{\"a\"}",
+	"{\"a\":}",
+	"{\"a\":1,}",
+	"{a:1}",
+	"{1:1}",
+	"'a'",
+	"\"\\x\"",
+	"\"\\u12g4\"",
+	"\"\\u123\"",
+	"\"\\ud800\"",
+	"\"\\udc00\"",
+	"\"\\ud800\\u0041\"",
+	"\"\\ud800x\"",
+	"\"\\ud800\\n\"",
+	"\"\\udc00\\ud800\"",
+	"\"a\nb\"",
+	"\"\x01\"",
+	"\"\xff\"",
+	"\"\xc3\"",
+	"\"\xc0\x80\"",
+	"\"\xed\xa0\x80\"",
+	"\"\xf4\x90\x80\x80\"",
+	"\"\xc3\\u00e9\"",
+	"\"\\u00e9\xa9\"",
+	"[[[[[[[[]]]]]]]]",
+	"{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{}}}}}}}}",
+	"/**/1",
+	"\xef\xbb\xbf"
+	"1",
+	"\"\\\"",
+	"\"\\",
+	"\"\\\xff\"",
+	"1 1",
+	"\f1",
+};
+
 static void test_values(void **state)
 {
-	static const char *const good[] = {
-		"0",
-		"-0",
-		"10",
-		"1.0",
-		"0.10",
-		"1e5",
-		"1E+5",
-		"0e-0",
-		"123456789012345678901234567890",
-		"\"\"",
-		"[]",
-		"{}",
-		"[1,2 , 3]",
-		"{\"a\":1,\"a\":2}",
-		"[[[[[[[]]]]]]]",
-		"\"\\ufffe\"",
-		"\"\xf4\x8f\xbf\xbf\"",
-		"true",
-	};
-	static const char *const bad[] = {
-		"",
-		"01",
-		"+1",
-		".5",
-		"1.",
-		"1.e1",
-		"1e",
-		"1e+",
-		"-",
-		"0x1",
-		"NaN",
-		"Infinity",
-		"True",
-		"tru",
-		"nul",
-		"falsey",
-		"[1,]",
-		"[,1]",
-		"[1 2]",
-		"[",
-		"{\"a\"}",
-		"{\"a\":}",
-		"{\"a\":1,}",
-		"{a:1}",
-		"{1:1}",
-		"'a'",
-		"\"\\x\"",
-		"\"\\u12g4\"",
-		"\"\\u123\"",
-		"\"\\ud800\"",
-		"\"\\udc00\"",
-		"\"\\ud800\\u0041\"",
-		"\"\\ud800x\"",
-		"\"\\ud800\\n\"",
-		"\"\\udc00\\ud800\"",
-		"\"a\nb\"",
-		"\"\x01\"",
-		"\"\xff\"",
-		"\"\xc3\"",
-		"\"\xc0\x80\"",
-		"\"\xed\xa0\x80\"",
-		"\"\xf4\x90\x80\x80\"",
-		"\"\xc3\\u00e9\"",
-		"\"\\u00e9\xa9\"",
-		"[[[[[[[[]]]]]]]]",
-		"{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{}}}}}}}}",
-		"/**/1",
-		"\xef\xbb\xbf"
-		"1",
-		"\"\\\"",
-		"\"\\",
-		"\"\\\xff\"",
-		"1 1",
-		"\f1",
-	};
 	char json[300];
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
-		snprintf(json, sizeof(json), "{\"deliveryAddress\":{\"x\": %s },\"y\":[]}", good[i]);
+	for (size_t i = 0; i < sizeof(good_values) / sizeof(good_values[0]); i++) {
+		snprintf(json, sizeof(json), "{\"deliveryAddress\":{\"x\": %s },\"y\":[]}", good_values[i]);
 		/* "[[[[[[[" is eight deep in the root but nine in the address. */
-		if (strncmp(good[i], "[[[[[[[", 7) != 0)
+		if (strncmp(good_values[i], "[[[[[[[", 7) != 0)
 			assert_err(read_str(json), ERR_OK);
-		snprintf(json, sizeof(json), "{\"x\":%s,\"deliveryAddress\":{}}", good[i]);
+		snprintf(json, sizeof(json), "{\"x\":%s,\"deliveryAddress\":{}}", good_values[i]);
 		assert_err(read_str(json), ERR_OK);
 	}
-	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		snprintf(json, sizeof(json), "{\"x\":%s,\"deliveryAddress\":{}}", bad[i]);
+	for (size_t i = 0; i < sizeof(bad_values) / sizeof(bad_values[0]); i++) {
+		snprintf(json, sizeof(json), "{\"x\":%s,\"deliveryAddress\":{}}", bad_values[i]);
 		assert_err(read_str(json), ERR_WITNESS_SYNTAX);
 	}
 }
