@@ -189,7 +189,7 @@ scenarios: $(B)/scenario ## The engine and the scripts through days of virtual t
 
 model: ## Check the Promela model of the queue protocol with spin
 	$(Q)ops/install-deps test
-	$(Q)tests/model/check.sh
+	$(Q)tests/model/check.sh $(if $(QUICK),--short)
 
 FUZZ_SECONDS ?= 60
 fuzz: ## Fuzz every parser with libFuzzer (clang; FUZZ_SECONDS=60 each)
@@ -200,16 +200,16 @@ cov: ## Line coverage of the pure modules (must be 95 %)
 	$(Q)$(MAKE) --no-print-directory VARIANT=cov all tools unit-programs
 	$(Q)$(PYTHON) tests/cov.py build/cov $(UNIT)
 
-bench: ## Letters per second and CPU per letter beside the machine's ceiling (QUICK=1: 20 s)
+bench: ## Letters per second and CPU per letter beside the machine's ceiling (QUICK=1: 85 s)
 	$(Q)ops/install-deps test
 	$(Q)$(MAKE) --no-print-directory all tools
 	$(Q)CWC_BUILD=$(B) $(PYTHON) tests/bench/bench.py $(if $(QUICK),--quick)
 
 ROUNDS ?= 20
-chaos: ## Kills, stalls, cuts and faults at random, then every letter is accounted for (ROUNDS=20)
+chaos: ## Kills, stalls, cuts and faults at random, then every letter is accounted for (ROUNDS=20 SEED= JOBS=1)
 	$(Q)ops/install-deps test
 	$(Q)$(MAKE) --no-print-directory all
-	$(Q)CWC_BUILD=$(B) $(PYTHON) tests/chaos/chaos.py --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
+	$(Q)CWC_BUILD=$(B) $(PYTHON) tests/chaos/chaos.py --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS))
 
 # --- lint -----------------------------------------------------------------------------------------
 
@@ -246,4 +246,4 @@ lint-format:
 lint-layering:
 	$(Q)tests/lint-layering
 
--include $(shell find build -name '*.d' 2>/dev/null)
+-include $(shell find $(B) build -name '*.d' 2>/dev/null | sort -u)

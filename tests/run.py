@@ -4,7 +4,7 @@
 
 usage: run.py [--jobs N] [--timeout SECONDS] NAME=COMMAND...
 
-A command that fails or takes too long shows its output. The last line is "N passed, N failed".
+Of those that fail or take too long the output is shown at the end. The last line is "N passed, N failed".
 """
 import argparse
 import concurrent.futures
@@ -32,7 +32,8 @@ def run(name, command, timeout):
 
 def main():
     a = argparse.ArgumentParser()
-    a.add_argument('--jobs', type=int, default=os.cpu_count() or 1)
+    # Most of them wait for something most of the time.
+    a.add_argument('--jobs', type=int, default=(os.cpu_count() or 1) + 1)
     a.add_argument('--timeout', type=float, default=300)
     a.add_argument('test', nargs='+')
     o = a.parse_args()
@@ -44,9 +45,11 @@ def main():
             if status == 0:
                 print(f'  ok    {name} ({seconds:.1f} s)', flush=True)
             else:
-                failed.append(name)
-                print(f'  FAIL  {name} ({seconds:.1f} s): status {status}\n{out}', flush=True)
-    for name in failed:
+                failed.append((name, status, out))
+                print(f'  FAIL  {name} ({seconds:.1f} s): status {status}', flush=True)
+    for name, status, out in failed:
+        print(f'\n--- {name}: status {status}\n{out}')
+    for name, _, _ in failed:
         print(f'  FAIL  {name}')
     print(f'{len(tests) - len(failed)} passed, {len(failed)} failed')
     return 1 if failed else 0
