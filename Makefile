@@ -136,7 +136,7 @@ install: all man ## Install programs, manual pages, units and examples (DESTDIR=
 	install -m 644 $(B)/cwc-worker.8 $(DESTDIR)$(PREFIX)/share/man/man8/
 	install -m 644 ops/systemd/cwc-worker.service $(DESTDIR)$(PREFIX)/lib/systemd/system/
 	install -m 644 ops/systemd/cwc-worker.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/cwc-worker.conf
-	install -m 644 README.md CHANGELOG.md SECURITY.md queue/PROTOCOL.md queue/FORMATS.md config/cwc-worker.conf \
+	install -m 644 README.md CHANGELOG.md SECURITY.md ops/RUNBOOK.md queue/PROTOCOL.md queue/FORMATS.md config/cwc-worker.conf \
 	        config/host.conf $(DESTDIR)$(PREFIX)/share/doc/cwc-worker/
 
 clean: ## Remove everything that was built

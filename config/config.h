@@ -96,7 +96,7 @@ struct config {
 		lease_ms; /* measured, 10s, 3s..60s: heartbeat lease, more than 3 skew_max; the beat is a third of it */
 	unsigned replicas; /* measured, 0..5, 0: how many replicas must have a BEGIN before a letter of a chamber leaves
 			    * that does not know a DeliveryId again (unknown_policy hold) */
-	unsigned replica_timeout_ms; /* host, 200ms, 10ms..2s: how long to wait for them */
+	unsigned replica_timeout_ms; /* host, 200ms, 10ms..500ms: how long to wait for them */
 	bool allow_eviction;         /* measured, false: start although maxmemory-policy is not noeviction */
 
 	/* [jobs] */

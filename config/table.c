@@ -146,8 +146,8 @@ const struct config_key config_keys[] = {
 	ROW("queue", "replicas", INTEGER, MEASURED, "0", 0, 5, AT(replicas),
 	    TEXT("How many replicas of Redis must know that a letter is about to leave, for a chamber whose "
 		 "unknown_policy is hold. With fewer its letters wait.")),
-	ROW("queue", "replica_timeout", MS, HOST, "200ms", 10, 2 * SECOND, AT(replica_timeout_ms),
-	    TEXT("How long to wait for the replicas.")),
+	ROW("queue", "replica_timeout", MS, HOST, "200ms", 10, 500, AT(replica_timeout_ms),
+	    TEXT("How long to wait for the replicas. Nothing else is asked of Redis meanwhile.")),
 	ROW("queue", "allow_eviction", BOOL, MEASURED, "false", 0, 0, AT(allow_eviction),
 	    TEXT("Start although the maxmemory-policy of Redis is not noeviction: Redis may then drop letters.")),
 

@@ -188,7 +188,7 @@ struct queue_settle {
 	struct span receipt;     /* COSE_Sign1, terminal verbs; for CONFLICT that of accepted_earlier */
 	struct span receipt_alt; /* CONFLICT: that of id_conflict */
 	int site;                /* what the attempt says of the receiver: 1 it answers, -1 it does not, 0 nothing */
-	int64_t breaker_open_us; /* how long a breaker stays open at first; 0: no breakers */
+	int64_t breaker_open_us; /* how long a breaker stays open at first; 0: no breakers, any that stand end */
 };
 /* A breaker that this SETTLE moved. */
 struct queue_breaker {
@@ -223,18 +223,33 @@ void queue_wait(struct queue *q, unsigned replicas, unsigned timeout_ms, queue_w
 
 /* --- REAP, ADOPT, HOLD ----------------------------------------------------------------------- */
 
+/* What is done with a POST of unknown fate: it is sent again under the same DeliveryId, not before begun_at +
+ * resend_after_us, or its job ends as outcome_unknown. */
+struct queue_unknown {
+	int64_t resend_after_us;
+	bool house_resend, senate_resend;
+};
+
 struct queue_reap {
 	const char *worker;
-	int64_t now_us, resend_after_us; /* Senate: not before begun_at + this */
+	int64_t now_us;
 	unsigned crashes_max;
-	bool house_resend, senate_resend; /* unknown policy: later, or close as outcome_unknown */
+	struct queue_unknown unknown;
 };
 /* n: how many went back. -1: nothing was done because our clock and that of Redis disagree (REAP). */
 typedef void (*queue_count_cb)(void *arg, enum err e, bool fenced, int64_t n);
 void queue_reap(struct queue *q, const struct queue_reap *r, queue_count_cb cb, void *arg);
-/* `token`: all that the worker knows. Everything else that it holds goes back. */
-void queue_adopt(struct queue *q, const char *worker, int64_t now_us, const struct span *token, size_t n,
-		 queue_count_cb cb, void *arg);
+
+/* `token`: all that the worker knows. Everything else that it holds goes back; what is begun on record is of unknown
+ * fate. */
+struct queue_adopt {
+	const char *worker;
+	int64_t now_us;
+	struct queue_unknown unknown;
+	const struct span *token;
+	size_t n;
+};
+void queue_adopt(struct queue *q, const struct queue_adopt *x, queue_count_cb cb, void *arg);
 /* what: "house", "senate" or an office. */
 void queue_hold(struct queue *q, const char *what, int64_t until_us, const char *who, const char *reason,
 		queue_count_cb cb, void *arg);

@@ -240,27 +240,29 @@ void queue_reap(struct queue *q, const struct queue_reap *r, queue_count_cb cb, 
 	struct args a = { .n = 0 };
 	add_str(&a, r->worker);
 	add_int(&a, r->now_us);
-	add_int(&a, r->resend_after_us);
+	add_int(&a, r->unknown.resend_after_us);
 	add_int(&a, r->crashes_max);
-	add_int(&a, r->house_resend);
-	add_int(&a, r->senate_resend);
+	add_int(&a, r->unknown.house_resend);
+	add_int(&a, r->unknown.senate_resend);
 	add_int(&a, REAP_CHUNK);
 	start_count(prepare(q, "reap", &a, arg), cb);
 }
 
-void queue_adopt(struct queue *q, const char *worker, int64_t now_us, const struct span *token, size_t n,
-		 queue_count_cb cb, void *arg)
+void queue_adopt(struct queue *q, const struct queue_adopt *x, queue_count_cb cb, void *arg)
 {
 	struct args a = { .n = 0 };
-	add_str(&a, worker);
-	add_int(&a, now_us);
-	struct span *all = xcalloc(n + a.n, sizeof(*all));
+	add_str(&a, x->worker);
+	add_int(&a, x->now_us);
+	add_int(&a, x->unknown.resend_after_us);
+	add_int(&a, x->unknown.house_resend);
+	add_int(&a, x->unknown.senate_resend);
+	struct span *all = xcalloc(x->n + a.n, sizeof(*all));
 	memcpy(all, a.v, a.n * sizeof(*all));
-	if (n > 0)
-		memcpy(all + a.n, token, n * sizeof(*all));
+	if (x->n > 0)
+		memcpy(all + a.n, x->token, x->n * sizeof(*all));
 	struct queue_slot *s = queue_call_find(q, "adopt");
 	BUG_ON(s == NULL);
-	struct queue_call *c = queue_call_script(q, s, all, n + a.n);
+	struct queue_call *c = queue_call_script(q, s, all, x->n + a.n);
 	c->arg = arg;
 	free(all);
 	start_count(c, cb);

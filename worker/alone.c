@@ -18,12 +18,14 @@
 
 _Static_assert(HASH_SIZE >= crypto_generichash_BYTES_MIN, "the shortest BLAKE2b hash");
 
-/* Names may have any length, and an abstract name has 107 bytes at most. With their NULs no two pairs read the same. */
-static void hash_names(const char *queue, const char *worker, char ret_hex[2 * HASH_SIZE + 1])
+/* Names may have any length, and an abstract name has 107 bytes at most. With their NULs no two of them read the
+ * same. */
+static void hash_names(const char *server, const char *queue, const char *worker, char ret_hex[2 * HASH_SIZE + 1])
 {
 	crypto_generichash_state st;
 	uint8_t hash[HASH_SIZE];
 	crypto_generichash_init(&st, NULL, 0, sizeof hash);
+	crypto_generichash_update(&st, (const uint8_t *)server, strlen(server) + 1);
 	crypto_generichash_update(&st, (const uint8_t *)queue, strlen(queue) + 1);
 	crypto_generichash_update(&st, (const uint8_t *)worker, strlen(worker) + 1);
 	crypto_generichash_final(&st, hash, sizeof hash);
@@ -31,11 +33,11 @@ static void hash_names(const char *queue, const char *worker, char ret_hex[2 * H
 }
 
 /* The socket is never closed, and no child that executes another program keeps it. */
-static bool claim(const char *queue, const char *worker)
+static bool claim(const char *server, const char *queue, const char *worker)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	char hex[2 * HASH_SIZE + 1];
-	hash_names(queue, worker, hex);
+	hash_names(server, queue, worker, hex);
 	int n = snprintf(a.sun_path + 1, sizeof a.sun_path - 1, "cwc-worker/%s", hex);
 	BUG_ON(n < 0 || (size_t)n >= sizeof a.sun_path - 1);
 	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -59,8 +61,9 @@ static bool read_boot_id(char ret_id[BOOT_ID_SIZE])
 	return n == BOOT_ID_SIZE;
 }
 
-static bool where(char ret_machine[ALONE_MACHINE_SIZE])
+static bool where(const char *server, char ret_machine[ALONE_MACHINE_SIZE])
 {
+	crypto_generichash_state st;
 	char text[BOOT_ID_SIZE + 48];
 	uint8_t hash[HASH_SIZE];
 	struct stat ns;
@@ -69,13 +72,16 @@ static bool where(char ret_machine[ALONE_MACHINE_SIZE])
 	int n = snprintf(text + BOOT_ID_SIZE, sizeof text - BOOT_ID_SIZE, " %ju %ju", (uintmax_t)ns.st_dev,
 			 (uintmax_t)ns.st_ino);
 	BUG_ON(n < 0 || (size_t)n >= sizeof text - BOOT_ID_SIZE);
-	crypto_generichash(hash, sizeof hash, (const uint8_t *)text, BOOT_ID_SIZE + (size_t)n, NULL, 0);
+	crypto_generichash_init(&st, NULL, 0, sizeof hash);
+	crypto_generichash_update(&st, (const uint8_t *)text, BOOT_ID_SIZE + (size_t)n + 1);
+	crypto_generichash_update(&st, (const uint8_t *)server, strlen(server) + 1);
+	crypto_generichash_final(&st, hash, sizeof hash);
 	text_hex(span_of(hash, sizeof hash), ret_machine);
 	return true;
 }
 
-void alone_claim(const char *queue, const char *worker, char ret_machine[ALONE_MACHINE_SIZE])
+void alone_claim(const char *server, const char *queue, const char *worker, char ret_machine[ALONE_MACHINE_SIZE])
 {
-	if (!claim(queue, worker) || !where(ret_machine))
+	if (!claim(server, queue, worker) || !where(server, ret_machine))
 		ret_machine[0] = '\0';
 }

@@ -19,17 +19,26 @@ _Static_assert((int)CWC_HOUSE == CONFIG_HOUSE && (int)CWC_SENATE == CONFIG_SENAT
 
 /* --- readiness ------------------------------------------------------------------------------- */
 
+/* Each chamber's own: that one is served says nothing of the other. */
+static enum err take_error(const struct engine *e)
+{
+	const struct lane *l = &e->lane[CWC_HOUSE];
+	return l->take_error != ERR_OK ? l->take_error : e->lane[CWC_SENATE].take_error;
+}
+
 bool engine_ready(const struct engine *e, const char **ret_reason)
 {
 	const char *reason = NULL;
 	if (e->draining)
 		reason = "draining";
-	else if (!queue_is_up(e->queue) || e->membership == ENGINE_AWAY || e->membership == ENGINE_JOINING)
-		reason = e->queue_error == ERR_OK ? "queue" : err_name(e->queue_error);
+	else if (queue_is_up(e->queue) && e->skewed)
+		reason = "clock_skew"; /* first: it keeps us from joining */
 	else if (e->queue_error != ERR_OK)
 		reason = err_name(e->queue_error);
-	else if (e->skewed)
-		reason = "clock_skew";
+	else if (!queue_is_up(e->queue) || e->membership == ENGINE_AWAY || e->adopted_joins != e->joins)
+		reason = "queue"; /* the first ADOPT after a join belongs to it */
+	else if (take_error(e) != ERR_OK)
+		reason = err_name(take_error(e));
 	else if (e->replicas_short)
 		reason = "replicas";
 	else if (keyring_count(e->o.ring) == 0)
@@ -86,11 +95,14 @@ static void drain_tick(struct engine *e, int64_t boot_us)
 		return;
 	}
 	/* A worker that the queue does not let in has nothing to leave. */
-	bool refused = e->queue_error == ERR_EXISTS || e->queue_error == ERR_QUEUE_VERSION;
+	bool refused = e->membership == ENGINE_AWAY &&
+		       (e->skewed || e->queue_error == ERR_EXISTS || e->queue_error == ERR_QUEUE_VERSION);
 	bool waiting = left > 0 || (queue_is_up(e->queue) && !e->left && !refused);
 	if (!waiting || boot_us >= e->drain_boot_us + DRAIN_REPORT_US) {
 		void (*done)(void *arg, unsigned left) = e->drained;
 		e->drained = NULL;
+		e->dropped_boot_us = 0;
+		engine_recent_tick(e, boot_us); /* what it has to say, it says before the end */
 		done(e->drained_arg, (unsigned)left);
 	}
 }

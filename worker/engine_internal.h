@@ -60,11 +60,12 @@ struct lane {
 		int64_t boot_us;
 	} took[2];
 	struct cwc_windows windows;
-	bool in_window; /* of maintenance: engine_watch.c */
-	int64_t hold_boot_us,
-		closed_boot_us; /* end of the last hold; nothing is sent until: it did not reach the queue */
+	bool in_window;         /* of maintenance: engine_watch.c */
+	int64_t closed_boot_us; /* nothing is sent until then: a hold of the chamber that did not reach the queue */
 	int64_t window_hold_boot_us;
 	bool take_sent;
+	enum err take_error;       /* the last TAKE of this chamber; for readiness */
+	unsigned take_joins;       /* engine.joins when it was sent */
 	unsigned asked;            /* how many jobs the TAKE under way may bring */
 	int64_t take_sent_boot_us; /* the grant of what it returns counts from here */
 	int64_t take_boot_us;      /* look again at this time */
@@ -76,7 +77,8 @@ struct lane {
 	unsigned list_failures;
 };
 
-enum engine_membership { ENGINE_AWAY, ENGINE_JOINING, ENGINE_ADOPTING, ENGINE_MEMBER, ENGINE_LEAVING };
+/* ASKING: the server's time, before a join. */
+enum engine_membership { ENGINE_AWAY, ENGINE_ASKING, ENGINE_JOINING, ENGINE_ADOPTING, ENGINE_MEMBER, ENGINE_LEAVING };
 
 struct engine {
 	struct engine_options o;
@@ -96,21 +98,27 @@ struct engine {
 	enum engine_membership membership;
 	char worker[QUEUE_WORKER_MAX + 1];
 	uint64_t take_id;
-	bool beat_sent, reap_sent;
+	/* How often a join was begun. Who is told to be fenced by a call that was sent before the last one is a member
+	 * again, or about to be: each call that may say so notes the number. */
+	unsigned joins, beat_joins, reap_joins, adopt_joins;
+	unsigned adopted_joins; /* the join that was followed by an ADOPT */
+	bool beat_sent, reap_sent, clock_sent;
 	int64_t beat_boot_us, reap_boot_us, join_boot_us, adopt_boot_us;
 	int64_t skew_us;
-	bool skewed, was_ready;
+	bool skewed, skew_told; /* the latter: by TAKE, and how far the clocks are apart is being asked */
+	bool was_ready;
 	const char *not_ready; /* the reason that was logged last */
 	unsigned published;    /* the server that has this boot's keys (queue_server()), 0: none yet */
 	unsigned publishing;   /* the server that a join is with */
-	enum err queue_error;  /* the last; for readiness */
+	enum err queue_error;  /* the last of the connection or the membership; for readiness */
 	bool replicas_short;   /* WAIT did not find enough: nothing is sent that needs them */
 	bool wait_sent;
-	int64_t wait_boot_us;  /* ask again at this time */
-	struct recent *recent; /* what was settled lately: said again after each reconnect */
-	bool recent_first;     /* joined, and ADOPT waits until that was said */
-	unsigned recent_lost;  /* how much of it the queue had forgotten */
-	struct watch *watch;   /* alarms: engine_watch.c */
+	int64_t wait_boot_us;    /* ask again at this time */
+	struct recent *recent;   /* what was settled lately: said again after each reconnect */
+	bool recent_first;       /* joined, and ADOPT waits until that was said */
+	unsigned recent_lost;    /* how much of it the queue had forgotten */
+	int64_t dropped_boot_us; /* say again at this time how much was dropped for lack of room */
+	struct watch *watch;     /* alarms: engine_watch.c */
 
 	uv_timer_t tick;
 	unsigned handles; /* to close before the memory goes */
@@ -130,15 +138,19 @@ void engine_leave(struct engine *e);
 /* How long after its BEGIN a POST of unknown fate may be sent again. */
 int64_t engine_resend_after(const struct engine *e, enum cwc_chamber c);
 void engine_new_name(struct engine *e);
-/* Our lease was given away: what is in flight is told, and the next join is under a new name. */
-void engine_fenced(struct engine *e);
+/* A call that was sent when `joins` was that says that our lease was given away: what is in flight is told, and the
+ * next join is under a new name. */
+void engine_fenced(struct engine *e, unsigned joins);
+/* TAKE refuses us for our clock: asks how far it is off, then we are not ready until BEAT finds the two together. */
+void engine_skewed(struct engine *e);
 /* For writes that only inform people: whether they arrive does not matter. */
 void engine_ignore_reply(void *arg, enum err err, const struct resp_reply *r);
 
 /* engine_take.c: TAKE and holds */
 void engine_take(struct engine *e, enum cwc_chamber c);
-void engine_hold_chamber(struct engine *e, enum cwc_chamber c, int64_t until_us, const char *reason);
-void engine_hold_office(struct engine *e, enum cwc_chamber c, const char *office, int64_t until_us, const char *reason);
+/* Holds the chamber, or the office alone, as the slot's decision says. When that is done, or has failed, its letter
+ * goes on with PIPELINE_ON_ANSWER: what goes back at once must meet the hold. */
+void engine_hold(struct slot *s, const char *reason);
 /* Whether letters of this chamber may be sent now; if not, TAKE asks for what needs no POST. */
 bool engine_chamber_open(const struct engine *e, enum cwc_chamber c);
 
@@ -159,6 +171,7 @@ void engine_settle_begun(struct engine *e);
 
 /* engine_recent.c: says again what was settled lately */
 void engine_recent_say(struct engine *e);
+void engine_recent_tick(struct engine *e, int64_t boot_us);
 /* Used by both: one SETTLE, and the BEGIN that Redis lost. */
 void engine_say_settle(struct engine *e, const struct recent_settle *r, queue_settle_cb cb, void *arg);
 void engine_say_begin(struct engine *e, const struct recent_settle *r, queue_begin_cb cb, void *arg);

@@ -127,7 +127,7 @@ static void go(struct slot *s)
 {
 	struct engine *e = s->engine;
 	bool in_time = clock_boot_us() - s->taken_boot_us <= ENGINE_GRANT_US && !e->drain_cancelled &&
-		       !e->lane[s->chamber].in_window;
+		       engine_chamber_open(e, s->chamber);
 	if (!in_time || on_the_wire(s) || !pace_take(&e->lane[s->chamber].pace, clock_boot_us())) {
 		engine_letter_unsent(s, QUEUE_NOT_SENT);
 		engine_letter_event(s, PIPELINE_ON_TOO_LATE);
@@ -273,18 +273,6 @@ static bool others_taken(const struct lane *l, const char *office)
 	return l->took[i].office[0] != '\0' && clock_boot_us() - l->took[i].boot_us <= TOOK_US;
 }
 
-/* Before SETTLE on the same connection: what goes back at once must meet the hold. */
-static void hold(const struct slot *s, enum outcome o)
-{
-	const struct decision *d = &s->decision;
-	if (d->hold_us <= 0)
-		return;
-	if (d->hold_office)
-		engine_hold_office(s->engine, s->chamber, s->office, d->hold_us, outcome_name(o));
-	else
-		engine_hold_chamber(s->engine, s->chamber, d->hold_us, outcome_name(o));
-}
-
 static void answered(void *arg, const struct http_answer *a)
 {
 	struct slot *s = arg;
@@ -306,10 +294,12 @@ static void answered(void *arg, const struct http_answer *a)
 		engine_letter_unsent(s, QUEUE_NOT_SENT); /* cut off by the drain: no attempt was made */
 	else if (a->fate == HTTP_NOT_SENT && strcmp(a->why, "too_late") == 0 && s->decision.verb != QUEUE_THROTTLED)
 		wait_unsent(s); /* the grant ran out while the connection was made: no attempt was made */
-	hold(s, o);
 	log_event(LOG_LETTER_SENT, LOG_STR(F_SID, s->sid), LOG_STR(F_OFFICE, s->office), LOG_STR(F_FATE, a->why),
 		  LOG_INT(F_HTTP_STATUS, s->http_status), LOG_INT(F_ELAPSED_US, a->elapsed_us));
-	engine_letter_event(s, PIPELINE_ON_ANSWER);
+	if (s->decision.hold_us > 0)
+		engine_hold(s, outcome_name(o)); /* then it goes on */
+	else
+		engine_letter_event(s, PIPELINE_ON_ANSWER);
 }
 
 static void send_post(struct slot *s)

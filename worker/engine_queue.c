@@ -11,6 +11,9 @@
 
 #define JOIN_RETRY_US ENGINE_SECOND_US
 #define REAP_EVERY_US ENGINE_SECOND_US
+/* Beyond this the scripts refuse us, whatever skew_max says. */
+#define SKEW_US    (5 * ENGINE_SECOND_US)
+#define TIME_MAX_S (INT64_MAX / ENGINE_SECOND_US - 1)
 
 static int64_t lease_us(const struct engine *e)
 {
@@ -37,9 +40,9 @@ static void all(struct engine *e, enum pipeline_event ev)
 	}
 }
 
-void engine_fenced(struct engine *e)
+void engine_fenced(struct engine *e, unsigned joins)
 {
-	if (e->membership == ENGINE_AWAY)
+	if (e->membership == ENGINE_AWAY || joins != e->joins)
 		return;
 	log_event(LOG_QUEUE_FENCED, LOG_STR(F_WORKER, e->worker), LOG_INT(F_IN_FLIGHT, e->in_flight));
 	e->membership = ENGINE_AWAY;
@@ -75,11 +78,22 @@ static void add_key(const struct keyring_key *k, struct buf *b)
 static void member(struct engine *e)
 {
 	e->membership = ENGINE_MEMBER;
+	e->queue_error = ERR_OK; /* not sooner: a join that ADOPT does not follow is of no use */
+	e->adopted_joins = e->joins;
 	if (engine_replicas_needed(e, CWC_HOUSE) || engine_replicas_needed(e, CWC_SENATE))
 		engine_replicas_ask(e); /* known before the first letter, and once a lease when there are none */
 	engine_settle_tick(e, clock_boot_us());
 	engine_take(e, CWC_HOUSE);
 	engine_take(e, CWC_SENATE);
+}
+
+/* No answer yet, or a refusal: once more a little later. */
+static void not_joined(struct engine *e, enum err why)
+{
+	e->membership = ENGINE_AWAY;
+	e->join_boot_us = clock_boot_us() + JOIN_RETRY_US;
+	if (why != ERR_OK)
+		e->queue_error = why;
 }
 
 static void adopted(void *arg, enum err err, bool was_fenced, int64_t n)
@@ -88,15 +102,12 @@ static void adopted(void *arg, enum err err, bool was_fenced, int64_t n)
 	if (e->membership != ENGINE_ADOPTING)
 		return;
 	if (err == ERR_OK && was_fenced) {
-		engine_fenced(e);
+		engine_fenced(e, e->adopt_joins);
 		return;
 	}
 	if (err != ERR_OK) {
 		/* AWAY makes it join again, and a join makes it adopt. */
-		e->membership = ENGINE_AWAY;
-		e->join_boot_us = clock_boot_us() + JOIN_RETRY_US;
-		if (err != ERR_QUEUE_LOST)
-			e->queue_error = err;
+		not_joined(e, err != ERR_QUEUE_LOST ? err : ERR_OK);
 		return;
 	}
 	if (n > 0)
@@ -124,23 +135,43 @@ static struct span *tokens(const struct engine *e, size_t *ret_n)
 	return token;
 }
 
+/* A POST of any worker is over by then: its body may start two seconds after TAKE, and the clocks may differ. */
+int64_t engine_resend_after(const struct engine *e, enum cwc_chamber c)
+{
+	return ((int64_t)e->config->chamber[c].total_timeout_ms + e->config->skew_max_ms) * 1000 + ENGINE_GRANT_US;
+}
+
+/* One time for both chambers: that of the one whose POSTs may last longer, of those that send again. */
+static struct queue_unknown unknown(const struct engine *e)
+{
+	const struct config_chamber *house = &e->config->chamber[CWC_HOUSE], *senate = &e->config->chamber[CWC_SENATE];
+	struct queue_unknown u = { .resend_after_us = engine_resend_after(e, CWC_SENATE),
+				   .house_resend = house->unknown_policy == CONFIG_UNKNOWN_RESEND,
+				   .senate_resend = senate->unknown_policy == CONFIG_UNKNOWN_RESEND };
+	if (u.house_resend && engine_resend_after(e, CWC_HOUSE) > u.resend_after_us)
+		u.resend_after_us = engine_resend_after(e, CWC_HOUSE);
+	return u;
+}
+
 void engine_adopt(struct engine *e)
 {
-	size_t n;
 	if ((e->membership != ENGINE_JOINING && e->membership != ENGINE_MEMBER) || e->recent_first)
 		return;
 	e->membership = ENGINE_ADOPTING;
 	e->adopt_boot_us = clock_boot_us() + lease_us(e);
-	struct span *token = tokens(e, &n);
-	queue_adopt(e->queue, e->worker, clock_wall_us(), token, n, adopted, e);
+	e->adopt_joins = e->joins;
+	struct queue_adopt a = { .worker = e->worker, .now_us = clock_wall_us(), .unknown = unknown(e) };
+	struct span *token = tokens(e, &a.n);
+	a.token = token;
+	queue_adopt(e->queue, &a, adopted, e);
 	free(token);
 }
 
 static void note_skew(struct engine *e, int64_t redis_us)
 {
-	int64_t skew = redis_us - clock_wall_us();
+	int64_t skew = redis_us - clock_wall_us(), most = (int64_t)e->config->skew_max_ms * 1000;
 	e->skew_us = skew < 0 ? -skew : skew;
-	e->skewed = e->skew_us > (int64_t)e->config->skew_max_ms * 1000;
+	e->skewed = e->skew_us > (most < SKEW_US ? most : SKEW_US);
 }
 
 static void joined(void *arg, enum err err, const struct queue_beat_answer *a)
@@ -148,9 +179,7 @@ static void joined(void *arg, enum err err, const struct queue_beat_answer *a)
 	struct engine *e = arg;
 	if (e->membership != ENGINE_JOINING)
 		return;
-	e->membership = ENGINE_AWAY;
-	e->join_boot_us = clock_boot_us() + JOIN_RETRY_US;
-	e->queue_error = err;
+	not_joined(e, err);
 	if (err != ERR_OK)
 		return;
 	switch (a->status) {
@@ -204,6 +233,54 @@ static void join(struct engine *e)
 	buf_clear(&keys);
 }
 
+/* TIME: seconds and microseconds. */
+static enum err read_time(const struct resp_reply *r, int64_t *ret_us)
+{
+	uint64_t s, us;
+	if (r->type != RESP_ARRAY || r->n != 2)
+		return ERR_PROTOCOL;
+	TRY(text_uint(resp_text(r->at[0]), TIME_MAX_S, &s));
+	TRY(text_uint(resp_text(r->at[1]), ENGINE_SECOND_US - 1, &us));
+	*ret_us = (int64_t)(s * ENGINE_SECOND_US + us);
+	return ERR_OK;
+}
+
+static void clock_came(void *arg, enum err err, const struct resp_reply *r)
+{
+	struct engine *e = arg;
+	int64_t redis_us;
+	bool told = e->skew_told;
+	e->clock_sent = e->skew_told = false;
+	if (err == ERR_OK && read_time(r, &redis_us) != ERR_OK)
+		err = ERR_PROTOCOL;
+	if (err == ERR_OK)
+		note_skew(e, redis_us);
+	if (told && err != ERR_QUEUE_LOST)
+		e->skewed = true;
+	if (e->membership != ENGINE_ASKING)
+		return;
+	/* A lease is written by our clock: one that is off would end at once, or never. */
+	if (err != ERR_OK || e->skewed)
+		not_joined(e, err);
+	else
+		join(e);
+}
+
+static void ask_clock(struct engine *e)
+{
+	struct span argv[] = { span_lit("TIME") };
+	if (e->clock_sent)
+		return;
+	e->clock_sent = true;
+	queue_command(e->queue, argv, sizeof argv / sizeof argv[0], clock_came, e);
+}
+
+void engine_skewed(struct engine *e)
+{
+	e->skew_told = true;
+	ask_clock(e);
+}
+
 static void beaten(void *arg, enum err err, const struct queue_beat_answer *a)
 {
 	struct engine *e = arg;
@@ -214,11 +291,9 @@ static void beaten(void *arg, enum err err, const struct queue_beat_answer *a)
 		note_skew(e, a->redis_us);
 		engine_watch_counts(e, a);
 	} else if (a->status == QUEUE_BEAT_FENCED) {
-		engine_fenced(e);
+		engine_fenced(e, e->beat_joins);
 	} else if (a->status == QUEUE_BEAT_VERSION) {
-		e->queue_error = ERR_QUEUE_VERSION; /* a newer release took over: take nothing more */
-		e->membership = ENGINE_AWAY;
-		e->join_boot_us = clock_boot_us() + JOIN_RETRY_US;
+		not_joined(e, ERR_QUEUE_VERSION); /* a newer release took over: take nothing more */
 		e->recent_first = false;
 	}
 }
@@ -245,45 +320,41 @@ static void reaped(void *arg, enum err err, bool was_fenced, int64_t n)
 	struct engine *e = arg;
 	e->reap_sent = false;
 	if (err == ERR_OK && was_fenced)
-		engine_fenced(e);
+		engine_fenced(e, e->reap_joins);
 	else if (err == ERR_OK && n > 0)
 		log_event(LOG_QUEUE_RECOVERED, LOG_INT(F_COUNT, n));
 }
 
-/* A POST of any worker is over by then: its body may start two seconds after TAKE, and the clocks may differ. */
-int64_t engine_resend_after(const struct engine *e, enum cwc_chamber c)
-{
-	return ((int64_t)e->config->chamber[c].total_timeout_ms + e->config->skew_max_ms) * 1000 + ENGINE_GRANT_US;
-}
-
 static void reap(struct engine *e)
 {
-	const struct config *c = e->config;
 	struct queue_reap r = {
 		.worker = e->worker,
 		.now_us = clock_wall_us(),
-		.resend_after_us = engine_resend_after(e, CWC_SENATE),
-		.crashes_max = c->crashes,
-		.house_resend = c->chamber[CWC_HOUSE].unknown_policy == CONFIG_UNKNOWN_RESEND,
-		.senate_resend = c->chamber[CWC_SENATE].unknown_policy == CONFIG_UNKNOWN_RESEND,
+		.crashes_max = e->config->crashes,
+		.unknown = unknown(e),
 	};
 	e->reap_sent = true;
+	e->reap_joins = e->joins;
 	queue_reap(e->queue, &r, reaped, e);
 }
 
 void engine_queue_tick(struct engine *e, int64_t boot_us)
 {
-	recent_expire(e->recent, boot_us);
+	engine_recent_tick(e, boot_us);
 	if (!queue_is_up(e->queue) || e->left)
 		return;
-	if (e->membership == ENGINE_AWAY && boot_us >= e->join_boot_us)
-		join(e);
+	if (e->membership == ENGINE_AWAY && boot_us >= e->join_boot_us) {
+		e->membership = ENGINE_ASKING;
+		e->joins++;
+		ask_clock(e);
+	}
 	engine_recent_say(e);
 	engine_replicas_tick(e, boot_us);
 	if (e->membership != ENGINE_MEMBER && e->membership != ENGINE_ADOPTING && !e->recent_first)
 		return;
 	if (!e->beat_sent && boot_us >= e->beat_boot_us) {
 		e->beat_sent = true;
+		e->beat_joins = e->joins;
 		e->beat_boot_us = boot_us + lease_us(e) / 3;
 		queue_beat(e->queue, QUEUE_BEAT, e->worker, lease_us(e), clock_wall_us(), beaten, e);
 	}
@@ -303,6 +374,8 @@ void engine_queue_up(void *arg)
 	struct engine *e = arg;
 	log_event(LOG_QUEUE_UP, LOG_STR(F_ADDRESS, e->config->queue_address.text));
 	e->queue_error = ERR_OK;
+	for (int c = 0; c < CWC_CHAMBERS; c++)
+		e->lane[c].take_error = ERR_OK;
 	e->join_boot_us = 0;
 	engine_queue_tick(e, clock_boot_us());
 }

@@ -8,8 +8,9 @@
 #include "worker/engine_internal.h"
 
 /* Said at a time: an answer must come within the connection's time-out, however much there is to say. */
-#define RECENT_WINDOW 64
-#define PAUSE_MAX_US  (30 * ENGINE_SECOND_US)
+#define RECENT_WINDOW  64
+#define PAUSE_MAX_US   (30 * ENGINE_SECOND_US)
+#define DROPPED_SAY_US (60 * ENGINE_SECOND_US)
 
 /* The job stays named in ADOPT meanwhile: it was sent, and must not go back to its line. */
 static void later(struct recent_entry *r, enum err err)
@@ -22,11 +23,11 @@ static void later(struct recent_entry *r, enum err err)
 }
 
 /* STALE is what the queue says of a job that has moved on since. It has forgotten our POST if its record is older than
- * what it told us then, or says of a letter that was accepted that it was not. */
+ * what it told us then. And nothing moves on after an acceptance: another attempt was made, or is, whatever the record
+ * says now. "accepted" is what that one came to. */
 static bool orphaned(const struct recent_entry *r, const struct queue_settle_answer *a)
 {
-	bool accepted = outcome_class(r->settle.decision.outcome) == OUTCOME_CLASS_ACCEPTED;
-	return a->rev < r->rev || (accepted && !span_eq_str(a->state, "accepted"));
+	return a->rev < r->rev || outcome_class(r->settle.decision.outcome) == OUTCOME_CLASS_ACCEPTED;
 }
 
 static void confirmed(struct recent_entry *r, const struct queue_settle_answer *a)
@@ -53,6 +54,24 @@ static void said(void *arg, enum err err, const struct queue_settle_answer *a)
 		later(arg, err);
 	else
 		confirmed(arg, a);
+}
+
+/* Not one line for each: a table that is full drops one with every letter. */
+static void log_dropped(const char *what, unsigned n)
+{
+	if (n > 0)
+		log_event(LOG_RECENT_DROPPED, LOG_STR(F_REASON, what), LOG_INT(F_COUNT, n));
+}
+
+void engine_recent_tick(struct engine *e, int64_t boot_us)
+{
+	unsigned settled, doubted;
+	recent_expire(e->recent, boot_us);
+	if (boot_us < e->dropped_boot_us || !recent_dropped(e->recent, &settled, &doubted))
+		return;
+	e->dropped_boot_us = boot_us + DROPPED_SAY_US;
+	log_dropped("settled", settled);
+	log_dropped("doubted", doubted);
 }
 
 void engine_recent_say(struct engine *e)

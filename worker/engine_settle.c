@@ -130,7 +130,7 @@ void engine_say_begin(struct engine *e, const struct recent_settle *r, queue_beg
 		.date = span_str(r->date),
 		.generation = r->generation,
 		.expires_us = r->expires_us,
-		.now_us = clock_wall_us(),
+		.now_us = r->begun_us, /* becomes the record's: when the POST began, not when that is said again */
 		.sent = true,
 	};
 	queue_begin(e->queue, &b, cb, arg);

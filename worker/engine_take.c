@@ -12,6 +12,7 @@
 #define ERROR_LOOK_US   500000
 /* How long a hold counts that only this worker knows of: a person cannot end it. */
 #define ALONE_MAX_US (300 * ENGINE_SECOND_US)
+#define ALONE_MIN_US ENGINE_SECOND_US
 /* Cells are a little further apart than the rate says, and may come a little early: 1 % of a second. So a TAKE that is
  * late by that much loses nothing, and no second sees more than the rate (and the burst). */
 #define PERIOD_FACTOR 1.01
@@ -49,21 +50,21 @@ static void taken(void *arg, enum err err, const struct queue_take_answer *a)
 		log_event(LOG_QUEUE_ERROR, LOG_STR(F_COMMAND, "take"), LOG_STR(F_CODE, err_name(err)));
 		look_again(l, ERROR_LOOK_US);
 		if (err != ERR_QUEUE_LOST)
-			e->queue_error = err; /* connected, but of no use: not ready */
+			l->take_error = err; /* connected, but of no use: not ready */
 		if (err == ERR_QUEUE_SCRIPT)
 			engine_adopt(e);
 		return;
 	}
 	if (a->status == QUEUE_TAKE_FENCED) {
-		engine_fenced(e);
+		engine_fenced(e, l->take_joins);
 		return;
 	}
 	if (a->status == QUEUE_TAKE_SKEW) {
-		e->skewed = true;
+		engine_skewed(e);
 		look_again(l, ENGINE_SECOND_US);
 		return;
 	}
-	e->queue_error = a->full ? ERR_QUEUE_FULL : ERR_OK;
+	l->take_error = a->full ? ERR_QUEUE_FULL : ERR_OK;
 	look_again(l, a->n == 0 ? idle_wait(a->wait_us) : PARTIAL_LOOK_US);
 	/* What was not asked for goes back. */
 	for (size_t i = 0; i < a->n && i < l->asked; i++)
@@ -123,6 +124,7 @@ void engine_take(struct engine *e, enum cwc_chamber c)
 		.open = engine_chamber_open(e, c),
 	};
 	l->take_sent = true;
+	l->take_joins = e->joins;
 	l->asked = t.n;
 	l->take_sent_boot_us = clock_boot_us();
 	queue_take(e->queue, &t, taken, l);
@@ -130,36 +132,43 @@ void engine_take(struct engine *e, enum cwc_chamber c)
 
 /* --- holds ----------------------------------------------------------------------------------- */
 
-/* A hold that did not reach the queue is kept by this worker alone: the letter that met the trouble is due at once, and
- * would be sent into it again and again. */
+/* A hold that did not reach the queue. One of the chamber is kept by this worker alone: the letter that met the trouble
+ * is due at once, and would be sent into it again and again. For one of an office the other offices must not wait, so
+ * its letter does. */
+static void keep(struct slot *s)
+{
+	struct lane *l = &s->engine->lane[s->chamber];
+	int64_t wait = s->decision.hold_us - clock_wall_us();
+	if (wait > ALONE_MAX_US)
+		wait = ALONE_MAX_US;
+	if (wait < ALONE_MIN_US)
+		wait = ALONE_MIN_US;
+	int64_t until = clock_boot_us() + wait;
+	if (s->decision.hold_office)
+		s->decision.due_us = clock_wall_us() + wait;
+	else if (until > l->closed_boot_us)
+		l->closed_boot_us = until;
+}
+
 static void held(void *arg, enum err err, bool was_fenced, int64_t n)
 {
-	struct lane *l = arg;
+	struct slot *s = arg;
 	(void)was_fenced;
 	(void)n;
-	if (err == ERR_OK)
-		return;
-	log_event(LOG_QUEUE_ERROR, LOG_STR(F_COMMAND, "hold"), LOG_STR(F_CODE, err_name(err)));
-	l->closed_boot_us = l->hold_boot_us;
+	if (err != ERR_OK) {
+		log_event(LOG_QUEUE_ERROR, LOG_STR(F_COMMAND, "hold"), LOG_STR(F_CODE, err_name(err)),
+			  LOG_STR(F_SID, s->sid), LOG_STR(F_OFFICE, s->office));
+		keep(s);
+	}
+	engine_letter_event(s, PIPELINE_ON_ANSWER);
 }
 
-static void hold(struct lane *l, const char *what, int64_t until_us, const char *reason)
+void engine_hold(struct slot *s, const char *reason)
 {
-	int64_t wait = until_us - clock_wall_us();
-	l->hold_boot_us = clock_boot_us() + (wait > ALONE_MAX_US ? ALONE_MAX_US : wait);
-	queue_hold(l->engine->queue, what, until_us, l->engine->worker, reason, held, l);
-}
-
-void engine_hold_office(struct engine *e, enum cwc_chamber c, const char *office, int64_t until_us, const char *reason)
-{
-	log_event(LOG_OFFICE_HELD, LOG_STR(F_OFFICE, office), LOG_STR(F_REASON, reason),
-		  LOG_INT(F_WAIT_MS, (until_us - clock_wall_us()) / 1000));
-	hold(&e->lane[c], office, until_us, reason);
-}
-
-void engine_hold_chamber(struct engine *e, enum cwc_chamber c, int64_t until_us, const char *reason)
-{
-	log_event(LOG_CHAMBER_HELD, LOG_STR(F_CHAMBER, cwc_chamber_name(c)), LOG_STR(F_REASON, reason),
-		  LOG_INT(F_WAIT_MS, (until_us - clock_wall_us()) / 1000));
-	hold(&e->lane[c], cwc_chamber_name(c), until_us, reason);
+	const struct decision *d = &s->decision;
+	const char *what = d->hold_office ? s->office : cwc_chamber_name(s->chamber);
+	log_event(d->hold_office ? LOG_OFFICE_HELD : LOG_CHAMBER_HELD,
+		  LOG_STR(d->hold_office ? F_OFFICE : F_CHAMBER, what), LOG_STR(F_REASON, reason),
+		  LOG_INT(F_WAIT_MS, (d->hold_us - clock_wall_us()) / 1000));
+	queue_hold(s->engine->queue, what, d->hold_us, s->engine->worker, reason, held, s);
 }

@@ -142,6 +142,7 @@ static int load_keys(struct worker *w)
 			return complain("keys.source", "no key could be made");
 	} else if (keyring_load(w->ring, w->config.key_file, &line, &rule) != ERR_OK) {
 		fprintf(stderr, "cwc-worker: keys.file: line %u: %s\n", line, rule);
+		log_event(LOG_START_FAILED, LOG_STR(F_CONFIG_KEY, "keys.file"));
 		return EXIT_CONFIG;
 	}
 	log_keys(w->ring);
@@ -186,7 +187,7 @@ static int serve(struct worker *w)
 {
 	const char *key, *rule;
 	char machine[ALONE_MACHINE_SIZE];
-	alone_claim(w->config.queue_name, w->config.name, machine);
+	alone_claim(w->config.queue_address.text, w->config.queue_name, w->config.name, machine);
 	struct engine_options o = {
 		.config = &w->config,
 		.ring = w->ring,

@@ -9,6 +9,7 @@ TAILQ_HEAD(recent_list, recent_entry);
 struct recent {
 	struct recent_list settled, doubted, out; /* the oldest first */
 	size_t n_settled, n_doubted, n_out;
+	unsigned dropped_settled, dropped_doubted;
 };
 
 struct recent *recent_new(void)
@@ -51,10 +52,21 @@ static void make_room(struct recent *r)
 {
 	if (recent_count(r) < RECENT_MAX)
 		return;
-	if (r->n_settled > 0)
+	if (r->n_settled > 0) {
 		drop_first(&r->settled, &r->n_settled);
-	else if (r->n_doubted > 0)
+		r->dropped_settled++;
+	} else if (r->n_doubted > 0) {
 		drop_first(&r->doubted, &r->n_doubted);
+		r->dropped_doubted++;
+	}
+}
+
+bool recent_dropped(struct recent *r, unsigned *ret_settled, unsigned *ret_doubted)
+{
+	*ret_settled = r->dropped_settled;
+	*ret_doubted = r->dropped_doubted;
+	r->dropped_settled = r->dropped_doubted = 0;
+	return *ret_settled > 0 || *ret_doubted > 0;
 }
 
 void recent_add(struct recent *r, const struct recent_settle *s, void *owner, int64_t rev, int64_t boot_us)

@@ -6,8 +6,9 @@
  *
  * Pure: no clock and no connection of its own. An entry is settled (the queue confirmed it on this connection),
  * doubted (it must be said again) or out (being said: somebody holds a pointer to it). Bounded: at most RECENT_MAX
- * entries, the oldest settled one goes first, then the oldest doubted one, those that are out never. What is settled
- * goes after RECENT_US; what is doubted has no age, since the queue may be away for longer than that.
+ * entries, the oldest settled one goes first, then the oldest doubted one, those that are out never; what had to go so
+ * is counted. What is settled goes after RECENT_US; what is doubted has no age, since the queue may be away for longer
+ * than that.
  */
 #ifndef WORKER_RECENT_H
 #define WORKER_RECENT_H
@@ -50,6 +51,9 @@ void recent_free(struct recent *r);
 
 /* Notes what the queue has just confirmed. */
 void recent_add(struct recent *r, const struct recent_settle *s, void *owner, int64_t rev, int64_t boot_us);
+/* How many had to go for lack of room since this was asked last; false: none. `doubted`: their jobs are no longer named
+ * in ADOPT, and what came of them is said by nobody. */
+bool recent_dropped(struct recent *r, unsigned *ret_settled, unsigned *ret_doubted);
 /* Drops what is too old. */
 void recent_expire(struct recent *r, int64_t boot_us);
 

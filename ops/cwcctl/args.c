@@ -211,9 +211,9 @@ int args_count(const struct ctl *c, enum ctl_option o, uint64_t def, uint64_t *r
 	*ret_n = def;
 	if (c->opt[o] == NULL)
 		return 0;
-	if (text_uint(span_str(c->opt[o]), 1000000000, ret_n) == ERR_OK && *ret_n > 0)
+	if (text_uint(span_str(c->opt[o]), CTL_COUNT_MAX, ret_n) == ERR_OK && *ret_n > 0)
 		return 0;
-	return ctl_fail(CTL_USAGE, "--%s must be a whole number from 1", ctl_options[o].name);
+	return ctl_fail(CTL_USAGE, "--%s must be a whole number from 1 to %u", ctl_options[o].name, CTL_COUNT_MAX);
 }
 
 int args_environment(const struct ctl *c, const char **ret_environment)

@@ -36,15 +36,20 @@ static void on_answer(void *arg, enum err e, const struct resp_reply *r)
 	}
 }
 
+/* The entry's id, or the revision: which death, or which doubt, it was. */
 static void send_one(struct bulk *b, const struct walk_item *item, struct bulk_answer *a)
 {
 	const struct bulk_act *act = b->act;
+	const struct span argv[] = {
+		span_str(act->verb),
+		span_str(b->who),
+		span_str(item->sid),
+		span_str(item->office),
+		span_str(act->how != NULL ? act->how : item->id),
+		reply_field(item->record, "rev"),
+	};
 	a->waits = true;
-	/* The entry's id says in `audit` which death it was. */
-	queue_script(b->c->session->queue, "admin",
-		     SESSION_ARGV(span_str(act->verb), span_str(b->who), span_str(item->sid), span_str(item->office),
-				  span_str(act->how != NULL ? act->how : item->id)),
-		     on_answer, a);
+	queue_script(b->c->session->queue, "admin", argv, act->how != NULL ? 6 : 5, on_answer, a);
 }
 
 static bool again(const struct bulk_answer *a)
@@ -129,12 +134,12 @@ static void count_part(struct bulk *b, size_t from, size_t to)
 		const char *text = count_one(b, item, &b->answer[i]);
 		if (b->failed > failed)
 			bulk_say_failed(b, item, &b->answer[i]);
-		bulk_say_one(b, item, text, b->done > done);
+		bulk_say_one(b, item, &b->answer[i], text, b->done > done);
 		b->handled++;
 		if (item->id[0] != '\0' && b->failed == 0) /* one that failed must be met again */
 			memcpy(b->last, item->id, sizeof(b->last));
 	}
-	out_flush();
+	b->mute = !out_good();
 }
 
 /* --- pace ------------------------------------------------------------------------------------- */
@@ -159,12 +164,12 @@ static void keep_pace(struct bulk *b)
 	}
 }
 
-/* One page: in bursts, when there is a rate. */
-static void act_page(struct bulk *b)
+/* One page: in bursts, when there is a rate. False when a part of it is left. */
+static bool act_page(struct bulk *b)
 {
 	size_t size = burst(b);
 	size_t from = 0;
-	for (; from < b->walk.n && !b->fatal; from += size) {
+	for (; from < b->walk.n && !b->fatal && !b->mute; from += size) {
 		size_t to = from + size < b->walk.n ? from + size : b->walk.n;
 		if (b->c->session->interrupted)
 			break;
@@ -174,8 +179,10 @@ static void act_page(struct bulk *b)
 		count_part(b, from, to);
 		keep_pace(b);
 	}
-	if (from < b->walk.n)
-		b->walk.left += b->walk.n - from;
+	if (from >= b->walk.n)
+		return true;
+	b->walk.left += b->walk.n - from;
+	return false;
 }
 
 /* --- the run ---------------------------------------------------------------------------------- */
@@ -218,11 +225,12 @@ static int run(struct bulk *b)
 	enum walk_result r = WALK_END;
 	admin_who(b->who);
 	progress_start(b->c, &b->progress);
-	while (!b->fatal && (r = walk_next(&b->walk)) == WALK_MORE) {
-		act_page(b);
+	bool last = false;
+	while (!b->fatal && !b->mute && (r = walk_next(&b->walk)) == WALK_MORE) {
+		last = act_page(b) && walk_is_last(&b->walk);
 		progress_show(&b->progress, b->walk.seen, b->walk.total, b->done, b->act->done);
 	}
-	b->stopped = b->c->session->interrupted || b->fatal || r == WALK_FAILED;
+	b->stopped = b->fatal || r == WALK_FAILED || ((b->c->session->interrupted || b->mute) && !last);
 	return r == WALK_FAILED ? b->c->session->code : 0;
 }
 

@@ -35,7 +35,16 @@ static void print_would(const struct bulk *b, const struct walk_item *item, cons
 	printf("%*s  %s\n", outcome.n < 20 ? (int)(20 - outcome.n) : 0, "", text);
 }
 
-void bulk_say_one(struct bulk *b, const struct walk_item *item, const char *text, bool good)
+/* What went wrong, in JSON. */
+static json_t *error_json(const struct bulk_answer *a)
+{
+	if (a->e == ERR_OK)
+		return a->word[0] != '\0' ? out_string(span_str(a->word)) : json_null();
+	return json_string(err_name(a->e));
+}
+
+void bulk_say_one(struct bulk *b, const struct walk_item *item, const struct bulk_answer *a, const char *text,
+		  bool good)
 {
 	const char *said = b->dry_run && good && !table(b) ? b->act->would : text;
 	if (!table(b) && !b->c->json) {
@@ -48,6 +57,8 @@ void bulk_say_one(struct bulk *b, const struct walk_item *item, const char *text
 		json_object_set_new(o, "id", json_string(item->id));
 	json_object_set_new(o, "done", json_boolean(good && !b->dry_run));
 	json_object_set_new(o, "answer", json_string(text));
+	if (strcmp(text, "failed") == 0)
+		json_object_set_new(o, "error", error_json(a));
 	if (table(b)) {
 		json_array_append_new(b->rows, o);
 		return;
@@ -96,7 +107,7 @@ static void add_option(struct buf *b, enum ctl_option o, const char *value)
 	add_word(b, value);
 }
 
-/* Ages become times and --count what is left of it: the command means the same letters later, too. */
+/* Ages become times and --count what is left of it, and what failed: the command means the same letters later, too. */
 static void add_options(const struct bulk *b, struct buf *out)
 {
 	const struct filter *f = &b->walk.filter;
@@ -109,7 +120,7 @@ static void add_options(const struct bulk *b, struct buf *out)
 			text_time(o == OPT_OLDER ? f->older_s : f->newer_s, text);
 			value = text;
 		} else if (o == OPT_COUNT) {
-			snprintf(text, sizeof(text), "%" PRIu64, b->walk.left);
+			snprintf(text, sizeof(text), "%" PRIu64, b->walk.left + b->failed);
 			value = text;
 		}
 		add_option(out, (enum ctl_option)o, value);
@@ -131,21 +142,25 @@ static void say_resume(const struct bulk *b)
 	add_options(b, &command);
 	if (!same && !table(b) && b->act->place == WALK_DEAD && from[0] != '\0')
 		add_option(&command, OPT_FROM, from);
-	buf_add_byte(&command, '\n');
-	fprintf(stderr, "cwcctl: stopped before the end. To go on%s:\n  ",
-		same ? " (with the same input: what was done is passed over)" : "");
-	out_clean(stderr, span_of(command.p, command.n > 0 ? command.n - 1 : 0));
-	fputc('\n', stderr);
+	if (buf_ok(&command) != ERR_OK) { /* a part of it could mean other letters */
+		ctl_complain("stopped before the end. To go on give the same command again: what was done is passed "
+			     "over");
+	} else {
+		fprintf(stderr, "cwcctl: stopped before the end. To go on%s:\n  ",
+			same ? " (with the same input: what was done is passed over)" : "");
+		out_clean(stderr, span_buf(&command));
+		fputc('\n', stderr);
+	}
 	buf_clear(&command);
 }
 
 /* --- the summary ------------------------------------------------------------------------------ */
 
-static json_t *summary_json(const struct bulk *b, double seconds)
+static json_t *summary_json(const struct bulk *b)
 {
 	json_t *o = json_object(), *skipped = json_object();
 	json_object_set_new(o, "dry_run", json_boolean(b->dry_run));
-	json_object_set_new(o, b->act->done, json_integer((json_int_t)b->done));
+	json_object_set_new(o, b->act->key, json_integer((json_int_t)b->done));
 	json_object_set_new(skipped, b->act->place == WALK_DEAD ? "not_dead" : "not_unknown",
 			    json_integer((json_int_t)b->gone));
 	json_object_set_new(skipped, "no_such_job", json_integer((json_int_t)b->none));
@@ -156,7 +171,7 @@ static json_t *summary_json(const struct bulk *b, double seconds)
 	json_object_set_new(o, "asked_again", json_integer((json_int_t)b->repeated));
 	json_object_set_new(o, "looked_at", json_integer((json_int_t)b->walk.seen));
 	json_object_set_new(o, "stopped", json_boolean(b->stopped));
-	json_object_set_new(o, "seconds", json_real(seconds));
+	json_object_set_new(o, "seconds", out_seconds(progress_us(&b->progress)));
 	json_object_set_new(o, "last", b->last[0] != '\0' ? json_string(b->last) : json_null());
 	return json_pack("{s:o}", "summary", o);
 }
@@ -207,13 +222,16 @@ int bulk_say_end(struct bulk *b, int code)
 		if (nothing(b) && code == 0)
 			none = walk_nothing(&b->walk, &code);
 		if (b->c->json)
-			out_line(summary_json(b, seconds));
+			out_line(summary_json(b));
 		else if (none[0] != '\0')
 			puts(none);
 		else
 			print_summary(b, seconds);
 	}
-	out_flush();
+	b->mute = !out_good() || b->mute;
+	if (b->mute)
+		fprintf(stderr, "cwcctl: the output cannot be written: %" PRIu64 " %s\n", b->done,
+			b->dry_run ? b->act->would : b->act->done);
 	if (b->stopped)
 		say_resume(b);
 	return code;

@@ -31,6 +31,7 @@ struct bulk {
 	uint64_t handled, done, gone, none, failed, repeated;
 	uint64_t said; /* failures, one by one */
 	bool fatal;    /* going on is no use */
+	bool mute;     /* the output cannot be written */
 	bool stopped;
 	char last[WALK_ID_SIZE]; /* the last entry that was handled */
 	json_t *rows;            /* of the table */
@@ -39,7 +40,8 @@ struct bulk {
 /* Before the first letter. */
 void bulk_say_start(struct bulk *b);
 /* Of each letter in its turn. `text` is the answer for people; good: done, or would be. */
-void bulk_say_one(struct bulk *b, const struct walk_item *item, const char *text, bool good);
+void bulk_say_one(struct bulk *b, const struct walk_item *item, const struct bulk_answer *a, const char *text,
+		  bool good);
 /* On standard error; after the first twenty they are only counted. */
 void bulk_say_failed(struct bulk *b, const struct walk_item *item, const struct bulk_answer *a);
 /* The summary, and how to go on; the exit status by `code`. */

@@ -63,16 +63,18 @@ static int act(struct ctl *c, const struct bulk_act *a)
 
 int cmd_dead_replay(struct ctl *c)
 {
-	static const struct bulk_act a = {
-		.place = WALK_DEAD, .verb = "replay", .done = "replayed", .would = "would be replayed"
-	};
+	static const struct bulk_act a = { .place = WALK_DEAD,
+					   .verb = "replay",
+					   .key = "replayed",
+					   .done = "replayed",
+					   .would = "would be replayed" };
 	return act(c, &a);
 }
 
 int cmd_dead_drop(struct ctl *c)
 {
 	static const struct bulk_act a = {
-		.place = WALK_DEAD, .verb = "drop", .done = "dropped", .would = "would be dropped"
+		.place = WALK_DEAD, .verb = "drop", .key = "dropped", .done = "dropped", .would = "would be dropped"
 	};
 	return act(c, &a);
 }

@@ -18,12 +18,14 @@ static json_t *depth_json(const struct resp_reply *flat, int64_t now_us)
 	for (size_t i = 0; i + 1 < flat->n; i += 2) {
 		char name[64];
 		struct span s = resp_text(flat->at[i]);
+		if (s.n >= sizeof(name))
+			continue;
 		int64_t value = resp_number(flat->at[i + 1]);
 		bool us = s.n > 3 && memcmp(s.p + s.n - 3, "_us", 3) == 0;
 		snprintf(name, sizeof(name), "%.*s", (int)s.n, (const char *)s.p);
 		if (us)
 			snprintf(name + s.n - 3, sizeof(name) - s.n + 3, "_s");
-		json_object_set_new(o, name, us ? json_real((double)value / 1e6) : json_integer(value));
+		json_object_set_new(o, name, us ? out_seconds(value) : json_integer(value));
 	}
 	return o;
 }
@@ -106,6 +108,7 @@ int cmd_depth(struct ctl *c)
 		return code;
 	if (watch)
 		session_watch(c);
+	c->session->patient = watch;
 	code = once(c, watch);
 	while (code == 0 && watch && !c->session->interrupted) {
 		session_sleep(c, seconds * 1000);

@@ -19,6 +19,7 @@
 #define PATIENCE_MS 15000
 #define PROGRESS_US 100000
 #define BAR         30
+#define BUSY_MS     300
 #define SECOND_US   INT64_C(1000000)
 
 struct entry {
@@ -36,7 +37,9 @@ struct enqueue {
 	struct ctl *c;
 	struct input in;
 	struct entry entry[WINDOW];
-	unsigned in_flight, added, failed;
+	unsigned in_flight, added, failed, last; /* last: line that was begun */
+	bool busy;                               /* some answer said so */
+	bool fatal; /* Redis is away, full or refuses: the next letters would fare the same */
 	bool progress;
 	int64_t started_us, shown_us;
 };
@@ -108,6 +111,7 @@ static void entry_failed(struct entry *e, enum err err, struct span text)
 	snprintf(why, sizeof(why), "sid %s: %s: %s%s%.*s", e->sid, err_name(err), err_text(err), text.n > 0 ? ": " : "",
 		 (int)(text.n > 120 ? 120 : text.n), text.n > 0 ? (const char *)text.p : "");
 	q->failed++;
+	q->fatal = true;
 	progress_clear(q);
 	ctl_complain("%s:%u: %s%s", q->in.lines.name, e->line, why,
 		     err == ERR_QUEUE_LOST ? "; it may have been added: use the same sid again" : "");
@@ -124,6 +128,7 @@ static void on_answer(void *arg, enum err err, const struct resp_reply *r)
 		entry_end(e);
 	} else if ((err == ERR_QUEUE_LOST || err == ERR_QUEUE_BUSY) && e->tries < TRIES_MAX) {
 		e->again = true;
+		e->q->busy = e->q->busy || err == ERR_QUEUE_BUSY;
 	} else {
 		entry_failed(e, err, r != NULL ? r->text : span_of(NULL, 0));
 	}
@@ -154,6 +159,9 @@ static void send_again(struct enqueue *q)
 		wanted = wanted || (q->entry[i].used && q->entry[i].again);
 	if (!wanted)
 		return;
+	if (q->busy)
+		session_sleep(q->c, BUSY_MS);
+	q->busy = false;
 	bool up = session_up_again(q->c, PATIENCE_MS);
 	for (unsigned i = 0; i < WINDOW; i++) {
 		struct entry *e = &q->entry[i];
@@ -176,10 +184,13 @@ static void pump(struct enqueue *q, unsigned left)
 	}
 }
 
+/* What came is added before more is waited for; whoever types it may interrupt instead. */
 static void on_idle(void *arg)
 {
-	pump(arg, 0);
+	struct enqueue *q = arg;
+	pump(q, 0);
 	out_flush();
+	q->in.lines.stop = q->fatal || !session_input(q->c, q->in.lines.fd);
 }
 
 static void entry_start(struct enqueue *q)
@@ -190,6 +201,7 @@ static void entry_start(struct enqueue *q)
 	while (q->entry[i].used)
 		i++;
 	struct entry *e = &q->entry[i];
+	q->last = q->in.lines.number;
 	*e = (struct entry){ .q = q, .used = true, .generated = l->generated, .line = q->in.lines.number };
 	memcpy(e->sid, l->sid, sizeof(e->sid));
 	letter_offices(l, e->offices);
@@ -230,12 +242,19 @@ static int run(struct enqueue *q)
 	q->started_us = clock_boot_us();
 	q->in.lines.idle = on_idle;
 	q->in.lines.idle_arg = q;
-	while (input_next(&q->in, &code))
+	session_watch(q->c);
+	while (!q->c->session->interrupted && !q->fatal && input_next(&q->in, &code))
 		entry_start(q);
 	pump(q, 0);
 	summary(q);
+	/* Not those that a kill would leave in the buffer: nobody else knows these sids. */
+	out_flush();
+	if (q->c->session->interrupted || (q->fatal && code == 0))
+		ctl_complain("stopped: what comes after line %u was not added", q->last);
 	if (code != 0)
 		return code;
+	if (q->c->session->interrupted && q->failed == 0)
+		return CTL_NO;
 	if (q->failed > 0)
 		return CTL_UNAVAILABLE;
 	if (q->in.bad > 0)

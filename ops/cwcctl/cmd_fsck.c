@@ -32,7 +32,6 @@ struct names {
 struct fsck {
 	struct ctl *c;
 	struct fsck_report report;
-	struct span verb;
 	/* The call that is being filled. */
 	const char *kind;
 	char name[SESSION_KEY_SIZE];
@@ -85,12 +84,15 @@ static bool is_place(struct span key)
 
 /* --- calls of the script ---------------------------------------------------------------------- */
 
-/* Into `audit`. */
-static void note(struct fsck *f, struct span text)
+/* Into `audit`; false after a report. */
+static bool note(struct fsck *f, struct span text)
 {
 	char who[ADMIN_WHO_SIZE];
 	admin_who(who);
-	reply_free(session_script(f->c, "fsck", SESSION_ARGV(span_lit("note"), span_str(who), text)));
+	struct resp_reply *r = session_script(f->c, "fsck", SESSION_ARGV(span_lit("note"), span_str(who), text));
+	bool good = r != NULL;
+	reply_free(r);
+	return good;
 }
 
 static void answer_take(struct fsck *f, const struct resp_reply *r)
@@ -110,32 +112,46 @@ static void items_free(struct fsck *f)
 	f->n = 0;
 }
 
-/* False after a report. */
-static bool flush(struct fsck *f)
+/* What the script says of the items; NULL after a report. */
+static struct resp_reply *look(struct fsck *f, struct span verb)
 {
 	char version[16];
-	struct span argv[4 + CHUNK_NAME];
-	if (f->n == 0)
-		return true;
+	struct span argv[4 + CHUNK_NAME] = { verb, span_str(f->kind), span_str(f->name) };
 	snprintf(version, sizeof(version), "%d", QUEUE_PROTOCOL_VERSION);
-	argv[0] = f->verb;
-	argv[1] = span_str(f->kind);
-	argv[2] = span_str(f->name);
 	argv[3] = span_str(version);
 	for (size_t i = 0; i < f->n; i++)
 		argv[4 + i] = f->item[i];
 	struct resp_reply *r = session_script(f->c, "fsck", argv, 4 + f->n);
-	bool good = r != NULL && span_eq_str(resp_text(resp_at(r, 0)), "OK");
-	if (good)
+	if (r == NULL || span_eq_str(resp_text(resp_at(r, 0)), "OK"))
+		return r;
+	f->c->session->code = ctl_fail(CTL_CONFIG, "the queue has a newer protocol: it is not mended");
+	reply_free(r);
+	return NULL;
+}
+
+/* The first mend waits until `audit` says that there are any: until then it is only looked. */
+static bool look_first(struct fsck *f)
+{
+	struct resp_reply *r = look(f, span_lit("check"));
+	bool good = r != NULL, off = good && resp_at(r, 1)->type != RESP_NIL;
+	reply_free(r);
+	if (off)
+		good = f->noted = note(f, span_lit("mends"));
+	return good;
+}
+
+/* False after a report, an interrupt, or when nobody can read it. */
+static bool flush(struct fsck *f)
+{
+	if (f->n == 0)
+		return true;
+	bool good = !f->report.mend || f->noted || look_first(f);
+	struct resp_reply *r = good ? look(f, f->noted ? span_lit("mend") : span_lit("check")) : NULL;
+	if (r != NULL)
 		answer_take(f, r);
-	else if (r != NULL)
-		f->c->session->code = ctl_fail(CTL_CONFIG, "the queue has a newer protocol: it is not mended");
+	good = r != NULL && out_good();
 	reply_free(r);
 	items_free(f);
-	if (good && f->report.mended > 0 && !f->noted) {
-		f->noted = true;
-		note(f, span_lit("mends"));
-	}
 	progress_show(&f->report.progress, f->looked, f->known ? f->expected : 0, f->report.findings, "found");
 	return good && !f->c->session->interrupted;
 }
@@ -207,6 +223,17 @@ static struct span suffix(const struct fsck *f, struct span key)
 	return key.n > n ? span_of(key.p + n, key.n - n) : span_of(key.p, 0);
 }
 
+/* What follows the "job:" or "sub:" that was asked for; false: Redis answers something else. */
+static bool id_of(const struct fsck *f, struct span key, const char *prefix, struct span *ret_id)
+{
+	struct span s = suffix(f, key);
+	size_t n = strlen(prefix);
+	if (!begins(s, prefix))
+		return false;
+	*ret_id = span_of(s.p + n, s.n - n);
+	return true;
+}
+
 static bool each_key(struct fsck *f, const void *arg, struct span key)
 {
 	struct span s = suffix(f, key);
@@ -226,18 +253,22 @@ static bool walk_keys(struct fsck *f)
 
 static bool each_job(struct fsck *f, const void *arg, struct span key)
 {
-	struct span s = suffix(f, key);
+	struct span id;
 	(void)arg;
+	if (!id_of(f, key, "job:", &id))
+		return true;
 	f->report.jobs++;
-	return add(f, "job", "", span_of(s.p + 4, s.n - 4));
+	return add(f, "job", "", id);
 }
 
 static bool each_sub(struct fsck *f, const void *arg, struct span key)
 {
 	const char *kind = arg;
-	struct span s = suffix(f, key);
+	struct span id;
+	if (!id_of(f, key, "sub:", &id))
+		return true;
 	f->report.submissions += strcmp(kind, "sub") == 0;
-	return add(f, kind, "", span_of(s.p + 4, s.n - 4));
+	return add(f, kind, "", id);
 }
 
 /* --- places ----------------------------------------------------------------------------------- */
@@ -360,14 +391,19 @@ static bool walk_all(struct fsck *f)
 	       scan_keys(f, "sub:*", each_sub, "sub") && walk_places(f);
 }
 
+/* Also of a walk that was stopped: what it mended is mended. */
 static void note_counts(struct fsck *f)
 {
 	struct buf text;
+	struct session *s = f->c->session;
+	bool interrupted = s->interrupted;
+	s->interrupted = false;
 	buf_init(&text, 4096);
 	buf_add_str(&text, "mended: ");
 	fsck_counts(&f->report, &text);
 	note(f, span_buf(&text));
 	buf_clear(&text);
+	s->interrupted = interrupted || s->interrupted;
 }
 
 static void clear(struct fsck *f)
@@ -387,18 +423,19 @@ int cmd_fsck(struct ctl *c)
 		ctl_complain("the queue has protocol version %lld, this program knows %d: what it finds may be "
 			     "right",
 			     (long long)c->session->version, QUEUE_PROTOCOL_VERSION);
-	f.verb = f.report.mend ? span_lit("mend") : span_lit("check");
 	session_watch(c);
+	c->session->patient = true;
 	progress_start(c, &f.report.progress);
 	bool good = walk_all(&f);
 	progress_clear(&f.report.progress);
 	clear(&f);
+	code = c->session->code;
+	if (f.noted)
+		note_counts(&f);
+	fsck_summary(&f.report, good);
 	if (c->session->interrupted)
 		return ctl_fail(CTL_NO, "interrupted: not all was looked at");
 	if (!good)
-		return c->session->code;
-	if (f.noted)
-		note_counts(&f);
-	fsck_summary(&f.report);
+		return code;
 	return f.report.findings == 0 ? CTL_OK : CTL_NO;
 }

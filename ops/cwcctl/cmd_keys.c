@@ -80,6 +80,20 @@ static void print_keys(const json_t *entries)
 	json_decref(rows);
 }
 
+/* Written anew: what else stands between the lines of the entry, nobody has checked. */
+static void print_ring(const struct ring *ring)
+{
+	for (size_t i = 0; i < ring->n; i++) {
+		const struct keyring_key *k = &ring->key[i];
+		char hex[2 * sizeof(k->public_key) + 1];
+		text_hex(span_of(k->public_key, sizeof(k->public_key)), hex);
+		printf("%s %s %s", k->profile == KEYRING_WITNESS ? "witness" : "letter", k->id, hex);
+		for (size_t j = 0; j < k->n_contexts; j++)
+			printf(" %s", k->context[j]);
+		puts("");
+	}
+}
+
 static int print_lines(struct ctl *c)
 {
 	struct resp_reply *r =
@@ -97,7 +111,7 @@ static int print_lines(struct ctl *c)
 	else if (ring_parse(keys, &ring, &line, &rule) != ERR_OK)
 		code = ctl_fail(CTL_NO, "attestations: line %u: %s", line, rule);
 	else
-		printf("%.*s\n", (int)keys.n, (const char *)keys.p);
+		print_ring(&ring);
 	reply_free(r);
 	return code;
 }
@@ -106,6 +120,8 @@ int cmd_keys(struct ctl *c)
 {
 	uint64_t count;
 	int code = args_count(c, OPT_COUNT, PUBLISHED_MAX, &count);
+	if (code == 0 && ctl_has(c, OPT_LINES) && c->json)
+		code = ctl_fail(CTL_USAGE, "--lines is not JSON: either --lines or --json");
 	if (code == 0)
 		code = session_open(c);
 	if (code != 0)

@@ -21,6 +21,7 @@
 
 struct reconcile {
 	struct ctl *c;
+	struct lines in;
 	struct reconcile_count count;
 	struct reconcile_line *line;
 	size_t n, *bucket; /* by the sid's hash: the number of a line + 1 */
@@ -286,6 +287,7 @@ static bool window_end(struct reconcile *x)
 	for (size_t i = 0; good && i < x->n; i++)
 		for (size_t k = 0; k < x->line[i].n_offices; k++)
 			reconcile_tell(&x->count, x->line[i].sid, &x->line[i].office[k]);
+	out_flush();
 	memset(x->bucket, 0, WINDOW * sizeof(*x->bucket));
 	x->n = 0;
 	return good;
@@ -369,9 +371,12 @@ static bool unlisted(struct reconcile *x)
 		snprintf(cursor, sizeof(cursor), "%.*s", (int)next.n, (const char *)next.p);
 		const struct resp_reply *found = resp_at(r, 1);
 		for (size_t i = 0; good && i < found->n; i++) {
-			struct span key = resp_text(found->at[i]), s = span_of(key.p + prefix, key.n - prefix);
+			struct span key = resp_text(found->at[i]);
+			struct span s = key.n > prefix ? span_of(key.p + prefix, key.n - prefix) : span_of(NULL, 0);
+			if (!job_sid_valid(s))
+				continue;
 			uint64_t h = hash(x, s);
-			if (!job_sid_valid(s) || (x->set_room > 0 && *set_slot(x, h) == h))
+			if (x->set_room > 0 && *set_slot(x, h) == h)
 				continue;
 			set_add(x, h); /* SCAN may show a key twice */
 			sid[n++] = s;
@@ -390,24 +395,33 @@ static bool unlisted(struct reconcile *x)
 
 /* --- the command ------------------------------------------------------------------------------ */
 
+/* Whoever types the list may interrupt instead. */
+static void on_idle(void *arg)
+{
+	struct reconcile *x = arg;
+	x->in.stop = !session_input(x->c, x->in.fd);
+}
+
 int cmd_reconcile(struct ctl *c)
 {
 	struct reconcile x = { .c = c, .count.c = c };
-	struct lines in;
 	if (!ctl_has(c, OPT_IDS))
 		return ctl_fail(CTL_USAGE, "--ids is needed");
 	int code = session_open(c);
 	if (code == 0)
-		code = lines_open(&in, c->opt[OPT_IDS]);
+		code = lines_open(&x.in, c->opt[OPT_IDS]);
 	if (code != 0)
 		return code;
 	x.line = xcalloc(WINDOW, sizeof(*x.line));
 	x.bucket = xcalloc(WINDOW, sizeof(*x.bucket));
 	crypto_shorthash_keygen(x.key);
+	x.in.idle = on_idle;
+	x.in.idle_arg = &x;
 	session_watch(c);
+	c->session->patient = true;
 	progress_start(c, &x.count.progress);
-	bool good = read_list(&x, &in) && (!ctl_has(c, OPT_ALL) || unlisted(&x));
-	lines_close(&in);
+	bool good = read_list(&x, &x.in) && (!ctl_has(c, OPT_ALL) || unlisted(&x));
+	lines_close(&x.in);
 	free(x.line);
 	free(x.bucket);
 	free(x.set);

@@ -5,10 +5,10 @@
 #include "ops/cwcctl/out.h"
 #include "ops/cwcctl/receipts.h"
 #include "ops/cwcctl/reply.h"
+#include "ops/cwcctl/units.h"
 
-#define PAGE_MAX  256
-#define BLOCK_MS  1000
-#define COUNT_MAX UINT64_C(1000000000)
+#define PAGE_MAX 256
+#define BLOCK_MS 1000
 
 struct results {
 	struct ctl *c;
@@ -16,6 +16,7 @@ struct results {
 	char last[64];
 	uint64_t left;
 	bool bad; /* a receipt that is not good */
+	bool printed;
 };
 
 /* --- one entry -------------------------------------------------------------------------------- */
@@ -117,12 +118,18 @@ static int read_page(struct results *x, bool follow)
 		reply_free(r);
 		return -1;
 	}
-	if (e == ERR_QUEUE_LOST && follow) {
-		ctl_complain("the connection to Redis was lost: trying again");
+	if (follow && (e == ERR_QUEUE_LOST || e == ERR_QUEUE_BUSY)) {
+		ctl_complain("%s: trying again",
+			     e == ERR_QUEUE_LOST ? "the connection to Redis was lost" : err_text(e));
+		if (e == ERR_QUEUE_BUSY)
+			session_sleep(c, BLOCK_MS);
 		return session_up_again(c, 0) ? 0 : -1;
 	}
-	if (e != ERR_OK)
+	if (e != ERR_OK) {
+		if (x->printed)
+			ctl_complain("not all were printed; what comes after these: --from %s", x->last);
 		return c->session->code;
+	}
 	const struct resp_reply *entries = resp_at(resp_at(r, 0), 1);
 	size_t n = entries->type == RESP_ARRAY ? entries->n : 0;
 	int code = n == 0 && !follow ? -1 : 0;
@@ -132,26 +139,23 @@ static int read_page(struct results *x, bool follow)
 		if (!print_entry(x, entries->at[i]))
 			code = c->session->code;
 		x->left--;
+		x->printed = true;
 	}
 	reply_free(r);
-	if (follow)
-		out_flush();
+	out_flush();
 	return code == 0 && x->left == 0 ? -1 : code;
 }
 
 /* "$" is what is newest now. */
 static int start_from(struct results *x, const char *from)
 {
-	size_t digits = strspn(from, "0123456789");
-	bool good = digits > 0 &&
-		    (from[digits] == '\0' || (from[digits] == '-' && from[digits + 1] != '\0' &&
-					      from[digits + 1 + strspn(from + digits + 1, "0123456789")] == '\0'));
-	if (strcmp(from, "$") != 0) {
-		if (!good || strlen(from) >= sizeof(x->last))
-			return ctl_fail(CTL_USAGE, "--from must be the id of an entry, or $");
-		snprintf(x->last, sizeof(x->last), "%s", from);
+	struct entry_id id;
+	if (units_entry_id(span_str(from), &id) == ERR_OK) {
+		units_entry_id_text(id, x->last);
 		return 0;
 	}
+	if (strcmp(from, "$") != 0)
+		return ctl_fail(CTL_USAGE, "--from must be the id of an entry, such as 1767225600000-0, or $");
 	json_t *newest = reply_stream_tail(x->c, "results", 1);
 	if (newest == NULL)
 		return x->c->session->code;
@@ -163,11 +167,12 @@ static int start_from(struct results *x, const char *from)
 static int prepare(struct results *x)
 {
 	struct ctl *c = x->c;
-	int code = args_count(c, OPT_COUNT, COUNT_MAX, &x->left);
+	const char *from = ctl_value(c, OPT_FROM, "0");
+	int code = args_count(c, OPT_COUNT, UINT64_MAX, &x->left);
 	if (code == 0)
 		code = session_open(c);
 	if (code == 0)
-		code = start_from(x, ctl_value(c, OPT_FROM, "0"));
+		code = start_from(x, from);
 	if (code == 0 && ctl_has(c, OPT_VERIFY) && (x->receipts = receipts_new(c)) == NULL)
 		code = c->session->code;
 	return code;
@@ -182,8 +187,7 @@ int cmd_results(struct ctl *c)
 		receipts_free(x.receipts);
 		return code;
 	}
-	if (follow)
-		session_watch(c);
+	session_watch(c);
 	print_head(&x);
 	out_flush();
 	do
@@ -192,5 +196,7 @@ int cmd_results(struct ctl *c)
 	receipts_free(x.receipts);
 	if (code > 0)
 		return code;
+	if (!follow && c->session->interrupted)
+		return ctl_fail(CTL_NO, "stopped before the end; what comes after these: --from %s", x.last);
 	return x.bad ? CTL_NO : CTL_OK;
 }

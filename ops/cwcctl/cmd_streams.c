@@ -7,28 +7,47 @@
 #include "ops/cwcctl/reply.h"
 #include "worker/base/text.h"
 
-#define COUNT_MAX UINT64_C(1000000000)
-#define N(a)      (sizeof(a) / sizeof((a)[0]))
+#define N(a) (sizeof(a) / sizeof((a)[0]))
 
 /* --- lists ------------------------------------------------------------------------------------ */
+
+/* The exit status of a list that ended, or was ended. */
+static int ended(const struct ctl *c, bool good)
+{
+	if (c->session->interrupted)
+		return ctl_fail(CTL_NO, "stopped before the end");
+	return good ? CTL_OK : c->session->code;
+}
 
 /* dress: adds to a row what its columns need; may be NULL. */
 static int list(struct ctl *c, const char *stream, const struct out_column *col, size_t n, const char *none,
 		void (*dress)(json_t *row))
 {
 	uint64_t count;
-	int code = args_count(c, OPT_COUNT, COUNT_MAX, &count);
+	struct reply_pages p;
+	struct out_pages out;
+	int code = args_count(c, OPT_COUNT, 0, &count);
 	if (code == 0)
 		code = session_open(c);
 	if (code != 0)
 		return code;
-	json_t *rows = ctl_has(c, OPT_COUNT) ? reply_stream_tail(c, stream, count) : reply_stream(c, stream, "", count);
-	if (rows == NULL)
-		return c->session->code;
-	for (size_t i = 0; dress != NULL && i < json_array_size(rows); i++)
-		dress(json_array_get(rows, i));
-	out_rows(c, rows, col, n, none);
-	return CTL_OK;
+	session_watch(c);
+	c->session->patient = true;
+	bool good = reply_pages_begin(c, stream, count, &p);
+	if (!good)
+		return ended(c, good);
+	out_pages_begin(c, col, n, &out);
+	while (good && !p.over && !c->session->interrupted) {
+		json_t *rows = reply_page(&p);
+		good = rows != NULL;
+		for (size_t i = 0; dress != NULL && i < json_array_size(rows); i++)
+			dress(json_array_get(rows, i));
+		if (good)
+			out_page(&out, rows);
+	}
+	if (good || out.begun || c->json)
+		out_pages_end(&out, none);
+	return ended(c, good);
 }
 
 int cmd_refused_list(struct ctl *c)

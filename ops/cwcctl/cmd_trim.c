@@ -24,13 +24,9 @@
 #define STEP_MIN   100     /* what a stream's node may hold: only whole ones go in steps */
 #define SECOND_US  INT64_C(1000000)
 
-struct id {
-	uint64_t ms, n;
-};
-
 struct group {
 	char name[64];
-	struct id first; /* that it has not both read and acknowledged */
+	struct entry_id first; /* that it has not both read and acknowledged */
 	int64_t pending;
 	uint64_t loses; /* by this trim */
 };
@@ -39,9 +35,9 @@ struct trim {
 	struct ctl *c;
 	bool dry_run, unread;
 	bool has_limit;
-	struct id limit; /* of --before or --older: what is before it */
-	struct id safe;  /* what all groups are done with is before it */
-	struct id cut;
+	struct entry_id limit; /* of --before or --older: what is before it */
+	struct entry_id safe;  /* what all groups are done with is before it */
+	struct entry_id cut;
 	struct group group[GROUPS_MAX];
 	size_t n_groups;
 	struct progress progress;
@@ -49,29 +45,19 @@ struct trim {
 
 /* --- ids -------------------------------------------------------------------------------------- */
 
-static int compare(struct id a, struct id b)
+static int compare(struct entry_id a, struct entry_id b)
 {
 	return a.ms != b.ms ? (a.ms < b.ms ? -1 : 1) : (a.n > b.n) - (a.n < b.n);
 }
 
-static bool parse(struct span s, struct id *ret_id)
+static struct entry_id after(struct entry_id a)
 {
-	size_t dash = 0;
-	while (dash < s.n && s.p[dash] != '-')
-		dash++;
-	return dash < s.n && text_uint(span_of(s.p, dash), UINT64_MAX, &ret_id->ms) == ERR_OK &&
-	       text_uint(span_of(s.p + dash + 1, s.n - dash - 1), UINT64_MAX, &ret_id->n) == ERR_OK;
+	return a.n < UINT64_MAX ? (struct entry_id){ a.ms, a.n + 1 } : (struct entry_id){ a.ms + 1, 0 };
 }
 
-static struct id after(struct id a)
+static const char *text(struct entry_id a, char out[ENTRY_ID_SIZE])
 {
-	return a.n < UINT64_MAX ? (struct id){ a.ms, a.n + 1 } : (struct id){ a.ms + 1, 0 };
-}
-
-#define ID_SIZE 44
-static const char *text(struct id a, char out[ID_SIZE])
-{
-	snprintf(out, ID_SIZE, "%" PRIu64 "-%" PRIu64, a.ms, a.n);
+	units_entry_id_text(a, out);
 	return out;
 }
 
@@ -84,9 +70,10 @@ static int read_pending(struct trim *t, struct group *g, struct span name)
 		session_call(t->c, SESSION_ARGV(span_lit("XPENDING"), session_key(t->c, "results"), name));
 	if (r == NULL)
 		return t->c->session->code;
-	struct id oldest;
+	struct entry_id oldest;
 	g->pending = resp_number(resp_at(r, 0));
-	if (g->pending > 0 && parse(resp_text(resp_at(r, 1)), &oldest) && compare(oldest, g->first) < 0)
+	if (g->pending > 0 && units_entry_id(resp_text(resp_at(r, 1)), &oldest) == ERR_OK &&
+	    compare(oldest, g->first) < 0)
 		g->first = oldest;
 	reply_free(r);
 	return 0;
@@ -94,14 +81,14 @@ static int read_pending(struct trim *t, struct group *g, struct span name)
 
 static int read_group(struct trim *t, const struct resp_reply *flat)
 {
-	struct id last;
+	struct entry_id last;
 	struct span name = reply_field(flat, "name");
 	if (t->n_groups == GROUPS_MAX)
 		return ctl_fail(CTL_NO, "more than %d consumer groups", GROUPS_MAX);
 	struct group *g = &t->group[t->n_groups++];
 	snprintf(g->name, sizeof(g->name), "%.*s", (int)(name.n < sizeof(g->name) ? name.n : sizeof(g->name) - 1),
 		 name.n > 0 ? (const char *)name.p : "");
-	if (!parse(reply_field(flat, "last-delivered-id"), &last))
+	if (units_entry_id(reply_field(flat, "last-delivered-id"), &last) != ERR_OK)
 		return ctl_fail(CTL_INTERNAL, "XINFO GROUPS: no last-delivered-id");
 	g->first = after(last);
 	return read_pending(t, g, name);
@@ -125,7 +112,7 @@ static int read_groups(struct trim *t)
 	for (size_t i = 0; i < r->n && code == 0; i++)
 		code = read_group(t, r->at[i]);
 	reply_free(r);
-	t->safe = (struct id){ UINT64_MAX, UINT64_MAX };
+	t->safe = (struct entry_id){ UINT64_MAX, UINT64_MAX };
 	for (size_t i = 0; i < t->n_groups; i++)
 		if (compare(t->group[i].first, t->safe) < 0)
 			t->safe = t->group[i].first;
@@ -135,10 +122,10 @@ static int read_groups(struct trim *t)
 /* --- what would go ---------------------------------------------------------------------------- */
 
 /* Entries from `from` to before `to`. False after a report, or when interrupted. */
-static bool count_range(struct trim *t, struct id from, struct id to, uint64_t *ret_n)
+static bool count_range(struct trim *t, struct entry_id from, struct entry_id to, uint64_t *ret_n)
 {
 	struct ctl *c = t->c;
-	char start[ID_SIZE], end[ID_SIZE + 1] = "(";
+	char start[ENTRY_ID_SIZE], end[ENTRY_ID_SIZE + 1] = "(";
 	text(to, end + 1);
 	*ret_n = 0;
 	if (compare(from, to) >= 0)
@@ -150,8 +137,8 @@ static bool count_range(struct trim *t, struct id from, struct id to, uint64_t *
 		if (r == NULL)
 			return false;
 		size_t n = r->n;
-		struct id last;
-		bool more = n == PAGE_N && parse(resp_text(resp_at(r->at[n - 1], 0)), &last);
+		struct entry_id last;
+		bool more = n == PAGE_N && units_entry_id(resp_text(resp_at(r->at[n - 1], 0)), &last) == ERR_OK;
 		reply_free(r);
 		*ret_n += n;
 		progress_show(&t->progress, *ret_n, 0, *ret_n, "counted");
@@ -174,22 +161,17 @@ static int read_limit(struct trim *t)
 {
 	const struct ctl *c = t->c;
 	int64_t s = 0;
-	uint64_t ms;
 	t->has_limit = ctl_has(c, OPT_BEFORE) || ctl_has(c, OPT_OLDER);
 	if (ctl_has(c, OPT_BEFORE) && ctl_has(c, OPT_OLDER))
 		return ctl_fail(CTL_USAGE, "either --before or --older");
 	if (ctl_has(c, OPT_OLDER)) {
-		if (units_duration(c->opt[OPT_OLDER], &ms) == ERR_OK) {
-			t->limit = (struct id){ (uint64_t)clock_wall_us() / 1000 - ms, 0 };
-			return 0;
-		}
-		if (units_moment(c->opt[OPT_OLDER], 0, &s) != ERR_OK || s <= 0)
+		if (units_moment(c->opt[OPT_OLDER], clock_wall_us() / SECOND_US, &s) != ERR_OK)
 			return ctl_fail(CTL_USAGE,
-					"--older must be a duration in ms, s, min, h or d, such as 30d, or a time "
-					"(RFC 3339)");
-		t->limit = (struct id){ (uint64_t)s * 1000, 0 };
+					"--older must be a duration in ms, s, min, h or d, such as 30d, or a time that "
+					"is past (RFC 3339)");
+		t->limit = (struct entry_id){ (uint64_t)s * 1000, 0 };
 	}
-	if (ctl_has(c, OPT_BEFORE) && !parse(span_str(c->opt[OPT_BEFORE]), &t->limit))
+	if (ctl_has(c, OPT_BEFORE) && units_entry_id(span_str(c->opt[OPT_BEFORE]), &t->limit) != ERR_OK)
 		return ctl_fail(CTL_USAGE, "--before must be the id of an entry, such as 1767225600000-0");
 	if (ctl_has(c, OPT_UNREAD) && !t->has_limit)
 		return ctl_fail(CTL_USAGE, "--unread needs --before or --older");
@@ -200,7 +182,7 @@ static int read_limit(struct trim *t)
 
 static bool trim_once(struct trim *t, bool exact, int64_t *ret_n)
 {
-	char id[ID_SIZE];
+	char id[ENTRY_ID_SIZE];
 	struct span argv[7] = { span_lit("XTRIM"), session_key(t->c, "results"), span_lit("MINID") };
 	size_t n = 3;
 	argv[n++] = exact ? span_lit("=") : span_lit("~");
@@ -217,7 +199,8 @@ static bool trim_once(struct trim *t, bool exact, int64_t *ret_n)
 	return true;
 }
 
-/* In steps of whole nodes, then the rest; an interrupt stops after a step. */
+/* In steps of whole nodes, then the rest; an interrupt stops after a step. False after a report; what was deleted
+ * until then counts. */
 static bool trim_all(struct trim *t, uint64_t *ret_n)
 {
 	int64_t n = 0;
@@ -239,7 +222,7 @@ static bool trim_all(struct trim *t, uint64_t *ret_n)
 /* First, so that a trim that breaks off is on record, too. */
 static bool audit(struct trim *t)
 {
-	char who[ADMIN_WHO_SIZE], id[ID_SIZE];
+	char who[ADMIN_WHO_SIZE], id[ENTRY_ID_SIZE];
 	admin_who(who);
 	struct resp_reply *r = session_call(
 		t->c, SESSION_ARGV(span_lit("XADD"), session_key(t->c, "audit"), span_lit("*"), span_lit("verb"),
@@ -255,7 +238,7 @@ static bool audit(struct trim *t)
 
 static json_t *groups_json(const struct trim *t)
 {
-	char id[ID_SIZE];
+	char id[ENTRY_ID_SIZE];
 	json_t *all = json_array();
 	for (size_t i = 0; i < t->n_groups; i++) {
 		const struct group *g = &t->group[i];
@@ -269,18 +252,18 @@ static json_t *groups_json(const struct trim *t)
 	return all;
 }
 
-static void say(const struct trim *t, uint64_t n, uint64_t kept)
+static void say(const struct trim *t, uint64_t n, uint64_t kept, bool stopped)
 {
-	char cut[ID_SIZE], id[ID_SIZE];
+	char cut[ENTRY_ID_SIZE], id[ENTRY_ID_SIZE];
 	progress_clear(&t->progress);
 	if (t->c->json) {
 		out_document(json_pack("{s:b, s:I, s:s, s:I, s:o, s:b}", "dry_run", t->dry_run, "deleted",
 				       (json_int_t)n, "before", text(t->cut, cut), "kept_unread", (json_int_t)kept,
-				       "groups", groups_json(t), "stopped", t->c->session->interrupted));
+				       "groups", groups_json(t), "stopped", stopped));
 		return;
 	}
-	printf("%" PRIu64 " results %s, before %s\n", n, t->dry_run ? "would be deleted" : "deleted",
-	       text(t->cut, cut));
+	printf("%s%" PRIu64 " results %s, before %s\n", stopped ? "stopped before the end: at least " : "", n,
+	       t->dry_run ? "would be deleted" : "deleted", text(t->cut, cut));
 	if (t->n_groups == 0)
 		puts("no consumer group: nobody can tell which were read");
 	for (size_t i = 0; i < t->n_groups; i++) {
@@ -290,7 +273,9 @@ static void say(const struct trim *t, uint64_t n, uint64_t kept)
 		printf(": done before %s, %" PRId64 " pending", text(g->first, id), g->pending);
 		if (g->loses > 0)
 			printf("; %" PRIu64 " that it has not done with %s", g->loses,
-			       t->dry_run ? "would go" : "went");
+			       t->dry_run ? "would go"
+			       : stopped  ? "go with the rest"
+					  : "went");
 		puts("");
 	}
 	if (kept > 0)
@@ -320,11 +305,13 @@ static int run(struct trim *t)
 		return failed(t);
 	if (t->unread && !count_losses(t))
 		return failed(t);
-	bool good = t->dry_run ? count_range(t, (struct id){ 0, 0 }, t->cut, &n) : audit(t) && trim_all(t, &n);
-	if (!good)
+	bool begun = t->dry_run || audit(t);
+	bool good = begun && (t->dry_run ? count_range(t, (struct entry_id){ 0, 0 }, t->cut, &n) : trim_all(t, &n));
+	bool stopped = !good || c->session->interrupted;
+	if (!begun || (stopped && t->dry_run))
 		return failed(t);
-	say(t, n, kept);
-	return c->session->interrupted ? CTL_NO : CTL_OK;
+	say(t, n, kept, stopped);
+	return !good ? c->session->code : stopped ? CTL_NO : CTL_OK;
 }
 
 int cmd_results_trim(struct ctl *c)

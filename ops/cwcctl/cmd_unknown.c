@@ -51,9 +51,9 @@ int cmd_unknown_list(struct ctl *c)
 /* --- resolve ---------------------------------------------------------------------------------- */
 
 static const struct bulk_act acts[] = {
-	{ WALK_UNKNOWN, "resolve", "accepted", "said to be accepted", "would be said to be accepted" },
-	{ WALK_UNKNOWN, "resolve", "resend", "to be sent again", "would be sent again" },
-	{ WALK_UNKNOWN, "resolve", "drop", "dropped", "would be dropped" },
+	{ WALK_UNKNOWN, "resolve", "accepted", "accepted", "said to be accepted", "would be said to be accepted" },
+	{ WALK_UNKNOWN, "resolve", "resend", "resent", "to be sent again", "would be sent again" },
+	{ WALK_UNKNOWN, "resolve", "drop", "dropped", "dropped", "would be dropped" },
 };
 
 static const struct bulk_act *act_named(const char *how)

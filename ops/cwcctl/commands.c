@@ -50,7 +50,9 @@ const struct command ctl_commands[] = {
 		"not "
 		"confirmed is sent again with the same bytes, which the queue knows as the same letter. A generated "
 		"sid is "
-		"printed. With --json there is a line for each letter: line, sid, offices, id, or line and error; they "
+		"printed. An interrupt, or a Redis that is away, full or refuses, stops it: the line up to which "
+		"letters were added is said. With --json there is a line for each letter: line, sid, offices, id, or "
+		"line and error; they "
 		"come as they are answered.",
 		CTL_SEAL | BIT(FORCE) | BIT(KEEP_GOING),
 		1,
@@ -143,7 +145,8 @@ const struct command ctl_commands[] = {
 		"List the dead letters",
 		"Letters whose attempts are used up, or that workers died of too often. The filters compose: what is "
 		"listed "
-		"passes all of them. With --count the newest ones. A filter that nothing passes: says so, and the exit "
+		"passes all of them. With --count the newest ones, at most 10000. A filter that nothing passes: says "
+		"so, and the exit "
 		"status is "
 		"1.\n\nLeftovers, entries that their letter's record does not confirm, are passed over here as in all "
 		"`dead` "
@@ -198,10 +201,12 @@ const struct command ctl_commands[] = {
 		"after the page and prints the command that goes on; the same command again does too, since a letter "
 		"that is "
 		"not dead any more is passed over and counted. Letters that die again meanwhile are left "
-		"alone.\n\nProgress is "
+		"alone. An output that cannot be written any more stops it, too; a lost connection is waited "
+		"for.\n\nProgress is "
 		"a bar on a terminal and a line a second otherwise, on standard error. With --json an object a line "
 		"for each "
-		"letter and a `summary` as the last. Exit status: 0 when all that was selected is done, now or before; "
+		"letter and a `summary` as the last (for SID OFFICE... one array). Exit status: 0 when all that was "
+		"selected is done, now or before; "
 		"1 when "
 		"something failed, a named letter does not exist, a filter matches nothing, or it was stopped; 69 when "
 		"Redis "
@@ -255,7 +260,8 @@ const struct command ctl_commands[] = {
 		"again; the House may not, so a letter that it has after all arrives twice. To send many anew, "
 		"--may-send-twice is "
 		"needed, unless all are the Senate's. Many are worked through as in `dead replay`; each act is in "
-		"`audit`.",
+		"`audit`, and is for the doubt that was seen: repeated after a lost answer it never meets another "
+		"one.",
 		BULK | BIT(MAY_SEND_TWICE),
 		1,
 		3,
@@ -271,8 +277,10 @@ const struct command ctl_commands[] = {
 	  "Entries that were set aside whole after three tries, with the error.", BIT(COUNT), 0, 0, cmd_stuck_list,
 	  NO_TEXT },
 	{ "audit list", "", "List what people did",
-	  "Cancels, holds, replays, drops: who, what, when. With --count the newest.", BIT(COUNT), 0, 0, cmd_audit_list,
-	  NO_TEXT },
+	  "Cancels, holds, replays, drops, resolutions, trims, mends: who, what, when. WHO is `user@host`, or "
+	  "`login(user)@host` of who logged in under another name. An act is written before it is tried: one that "
+	  "met nothing is here, too, and one whose answer was lost may be here twice. With --count the newest.",
+	  BIT(COUNT), 0, 0, cmd_audit_list, NO_TEXT },
 	{
 		"fsck",
 		"",
@@ -284,11 +292,14 @@ const struct command ctl_commands[] = {
 		"mending "
 		"does. With --json each is an object a line, and the last line is the summary.\n\n--mend mends at once "
 		"what "
-		"it finds. It sends nothing and ends nothing by itself: a letter that lost its place gets it back, or "
+		"it finds. It sends nothing, and calls over only what the queue says is over: a letter that lost its "
+		"place gets it back, or "
 		"a "
 		"worker ends it with a receipt, as `unknown` where it may have been sent. What it must leave to people "
 		"it "
-		"says. It may be repeated, and stopped at any time.\n\nThe exit status is 0 when nothing was found, 1 "
+		"says. It may be repeated, and stopped at any time; then the last line says what was done until then. "
+		"`audit` says before the first mend that there are any.\n\nThe exit status is 0 when nothing was "
+		"found, 1 "
 		"when "
 		"something was, mended or not: run it again to see that all is well. A queue of a newer protocol is "
 		"looked at, but not mended.",
@@ -342,7 +353,7 @@ const struct command ctl_commands[] = {
 		"Pause a chamber or an office",
 		"WHAT is house, senate or an office code. Letters wait in their line until the hold is over; attempts "
 		"under way go "
-		"on.",
+		"on. It ends by itself, before the end of 2286 at the latest.",
 		BIT(UNTIL) | BIT(FOR) | BIT(REASON),
 		1,
 		1,

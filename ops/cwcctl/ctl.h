@@ -64,8 +64,8 @@ enum ctl_exit {
 	X(SID, "sid", "SID", "Only this submission, or these: SID,SID.")                                              \
 	X(OUTCOME, "outcome", "NAME", "Only this outcome, or these: NAME,NAME; see `outcomes`.")                      \
 	X(CLASS, "class", "NAME", "Only this class of outcomes, or these: NAME,NAME.")                                \
-	X(OLDER, "older", "AGE", "Only what ended longer ago than this: a duration such as 36h, or a time.")          \
-	X(NEWER, "newer", "AGE", "Only what ended since: a duration such as 36h, or a time.")                         \
+	X(OLDER, "older", "AGE", "Only what ended longer ago than this: a duration such as 36h, or a past time.")     \
+	X(NEWER, "newer", "AGE", "Only what ended since: a duration such as 36h, or a past time.")                    \
 	X(RATE, "rate", "N/UNIT", "At most so many: 50/s, 100/min or 1000/h.")                                        \
 	X(QUIET, "quiet", NULL, "No progress on standard error.")                                                     \
 	X(EXPORT, "export", NULL, "An object a line with all that is known.")                                         \
@@ -92,6 +92,7 @@ enum ctl_option {
 #define CTL_COMMON     (CTL_BIT(OPT_HELP + 1) - 1)
 #define CTL_SEAL       (CTL_BIT(OPT_SIGNER) | CTL_BIT(OPT_KID) | CTL_BIT(OPT_ENVIRONMENT) | CTL_BIT(OPT_RING))
 #define CTL_ARGS_MAX   64
+#define CTL_COUNT_MAX  1000000000U
 #define CTL_KID_MAX    64
 #define CTL_OFFICE_MAX 5
 
@@ -148,7 +149,7 @@ int args_sid(const char *s);
 int args_office(const char *s);
 /* house, senate or an office. */
 int args_what(const char *s);
-/* The option as a number of at least 1; `def` when it is absent. */
+/* The option as a number from 1 to CTL_COUNT_MAX; `def` when it is absent. */
 int args_count(const struct ctl *c, enum ctl_option o, uint64_t def, uint64_t *ret_n);
 /* sandbox (the default) or production. */
 int args_environment(const struct ctl *c, const char **ret_environment);

@@ -74,7 +74,8 @@ static int read_moment(const struct ctl *c, enum ctl_option o, int64_t *ret_s)
 	*ret_s = 0;
 	if (!ctl_has(c, o) || units_moment(c->opt[o], clock_wall_us() / SECOND_US, ret_s) == ERR_OK)
 		return 0;
-	return ctl_fail(CTL_USAGE, "--%s must be a duration in ms, s, min, h or d, such as 36h, or a time (RFC 3339)",
+	return ctl_fail(CTL_USAGE,
+			"--%s must be a duration in ms, s, min, h or d, such as 36h, or a time that is past (RFC 3339)",
 			ctl_options[o].name);
 }
 

@@ -30,8 +30,8 @@ struct fsck_report {
 /* One finding: `done` is the script's text, "" when nothing was done, "left: ..." when it is for people. */
 void fsck_finding(struct fsck_report *r, const char *kind, struct span name, struct span item, struct span code,
 		  struct span done);
-/* The last line. */
-void fsck_summary(struct fsck_report *r);
+/* The last line; `whole`: the walk came to its end. */
+void fsck_summary(struct fsck_report *r, bool whole);
 /* "later-left 3, turn-far 1" of what was found. */
 void fsck_counts(const struct fsck_report *r, struct buf *out);
 

@@ -191,20 +191,22 @@ static json_t *counts_json(const struct fsck_report *r)
 	return o;
 }
 
-void fsck_summary(struct fsck_report *r)
+void fsck_summary(struct fsck_report *r, bool whole)
 {
 	progress_clear(&r->progress);
 	if (r->c->json) {
-		json_t *o = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "keys", (json_int_t)r->keys, "jobs",
-				      (json_int_t)r->jobs, "submissions", (json_int_t)r->submissions, "findings",
-				      (json_int_t)r->findings, "mended", (json_int_t)r->mended, "left",
-				      (json_int_t)r->left, "codes", counts_json(r));
+		json_t *o = json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "stopped", !whole, "keys",
+				      (json_int_t)r->keys, "jobs", (json_int_t)r->jobs, "submissions",
+				      (json_int_t)r->submissions, "findings", (json_int_t)r->findings, "mended",
+				      (json_int_t)r->mended, "left", (json_int_t)r->left, "codes", counts_json(r));
 		out_line(json_pack("{s:o}", "summary", o));
 		return;
 	}
 	printf("%" PRIu64 " keys, %" PRIu64 " jobs of %" PRIu64 " submissions: ", r->keys, r->jobs, r->submissions);
+	if (!whole)
+		fputs("stopped before the end; ", stdout);
 	if (r->findings == 0)
-		puts("all is well");
+		puts(whole ? "all is well" : "nothing found so far");
 	else if (r->mend)
 		printf("%" PRIu64 " found, %" PRIu64 " mended, %" PRIu64 " left to people\n", r->findings, r->mended,
 		       r->left);

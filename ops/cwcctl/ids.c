@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cwc/cwc.h"
+
 #define LINE_SIZE 512
 
 static void from_json(const json_t *o, char sid[IDS_SID_SIZE], char office[IDS_OFFICE_SIZE])
@@ -38,6 +40,7 @@ static void from_text(struct span line, char sid[IDS_SID_SIZE], char office[IDS_
 
 bool ids_line(struct span line, char ret_sid[IDS_SID_SIZE], char ret_office[IDS_OFFICE_SIZE])
 {
+	enum cwc_chamber chamber;
 	ret_sid[0] = ret_office[0] = '\0';
 	if (line.n > 0 && line.p[0] == '{') {
 		json_t *o = json_loadb((const char *)line.p, line.n, 0, NULL);
@@ -46,5 +49,5 @@ bool ids_line(struct span line, char ret_sid[IDS_SID_SIZE], char ret_office[IDS_
 	} else if (line.n > 0 && line.n < LINE_SIZE) {
 		from_text(line, ret_sid, ret_office);
 	}
-	return job_sid_valid(span_str(ret_sid)) && strlen(ret_office) == QUEUE_OFFICE_LEN;
+	return job_sid_valid(span_str(ret_sid)) && cwc_office_parse(span_str(ret_office), &chamber) == ERR_OK;
 }

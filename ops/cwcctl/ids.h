@@ -13,7 +13,7 @@
 #define IDS_OFFICE_SIZE (QUEUE_OFFICE_LEN + 2)
 
 /* "SID OFFICE" with blanks between, or an object with these members, as `export` prints it. False when it is neither;
- * what it returns is a valid sid and five characters. */
+ * what it returns is a valid sid and an office code. */
 bool ids_line(struct span line, char ret_sid[IDS_SID_SIZE], char ret_office[IDS_OFFICE_SIZE]);
 
 #endif

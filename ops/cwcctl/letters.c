@@ -58,7 +58,13 @@ int letters_list(struct ctl *c, enum walk_place place, const struct out_column *
 	enum walk_result r;
 	json_t *newest = json_array();
 	bool missing = false, tail = ctl_has(c, OPT_COUNT) && !ctl_has(c, OPT_IDS);
-	int none_code = CTL_OK, code = walk_open(c, place, place == WALK_UNKNOWN, tail, w);
+	uint64_t count;
+	int none_code = CTL_OK, code = args_count(c, OPT_COUNT, 1, &count);
+	if (code == 0 && tail && count > LETTERS_MAX)
+		code = ctl_fail(CTL_USAGE, "--count of a list must be at most %d; an export has no such limit",
+				LETTERS_MAX);
+	if (code == 0)
+		code = walk_open(c, place, place == WALK_UNKNOWN, tail, w);
 	if (code == 0) {
 		out_pages_begin(c, col, n, &pages);
 		while ((r = walk_next(w)) == WALK_MORE) {
@@ -89,7 +95,7 @@ int letters_list(struct ctl *c, enum walk_place place, const struct out_column *
 static void say_exported(const struct walk *w, uint64_t n, const char *last)
 {
 	int code;
-	if (n == 0 && !w->c->session->interrupted) {
+	if (n == 0) {
 		fprintf(stderr, "%s\n", walk_nothing(w, &code));
 		return;
 	}
@@ -127,7 +133,7 @@ int letters_export(struct ctl *c, enum walk_place place)
 		walk_nothing(w, &none_code);
 		if (code == 0 && n == 0)
 			code = none_code;
-		if (!progress.quiet)
+		if (!progress.quiet && (n > 0 || r == WALK_END) && !(n == 0 && c->session->interrupted))
 			say_exported(w, n, last);
 	}
 	walk_close(w);

@@ -11,13 +11,17 @@
 #define CELL_MAX  4096
 #define GAP       2
 #define SECOND_US INT64_C(1000000)
+/* Beyond ASCII there are C1 and more that a terminal obeys. Milliseconds of 30,000 years have 15 digits. */
+#define JSON_FLAGS (JSON_ENCODE_ANY | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(15))
 
 /* --- text ------------------------------------------------------------------------------------ */
 
-/* C0, DEL and C1: what a terminal may take for a command. */
+/* C0, DEL and C1: what a terminal may take for a command. Then marks without width, line ends and what turns the
+ * direction of the text: it would read otherwise than it is. */
 static bool is_control(uint32_t point)
 {
-	return point < 0x20 || (point >= 0x7f && point < 0xa0);
+	return point < 0x20 || (point >= 0x7f && point < 0xa0) || (point >= 0x200b && point <= 0x200f) ||
+	       (point >= 0x2028 && point <= 0x202e) || (point >= 0x2060 && point <= 0x206f) || point == 0xfeff;
 }
 
 static void add_clean(struct buf *b, struct span s)
@@ -69,6 +73,12 @@ json_t *out_time_us(int64_t us)
 	return json_string(text);
 }
 
+json_t *out_seconds(int64_t us)
+{
+	int64_t ms = (us + 999) / 1000;
+	return json_real((double)ms / 1000);
+}
+
 json_t *out_hex(struct span s)
 {
 	char *hex = xmalloc(2 * s.n + 1);
@@ -107,14 +117,14 @@ void out_age(int64_t us, char ret_out[OUT_AGE_SIZE])
 
 void out_document(json_t *v)
 {
-	json_dumpf(v, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY);
+	json_dumpf(v, stdout, JSON_INDENT(2) | JSON_FLAGS);
 	fputc('\n', stdout);
 	json_decref(v);
 }
 
 void out_line(json_t *v)
 {
-	json_dumpf(v, stdout, JSON_COMPACT | JSON_ENCODE_ANY);
+	json_dumpf(v, stdout, JSON_COMPACT | JSON_FLAGS);
 	fputc('\n', stdout);
 	json_decref(v);
 }
@@ -312,7 +322,7 @@ void out_page(struct out_pages *p, json_t *rows)
 {
 	for (size_t i = 0; p->json && i < json_array_size(rows); i++) {
 		fputs(p->begun ? ",\n" : "[\n", stdout);
-		json_dumpf(json_array_get(rows, i), stdout, JSON_INDENT(2));
+		json_dumpf(json_array_get(rows, i), stdout, JSON_INDENT(2) | JSON_FLAGS);
 		p->begun = true;
 	}
 	if (!p->json && json_array_size(rows) > 0) {
@@ -323,6 +333,7 @@ void out_page(struct out_pages *p, json_t *rows)
 		p->begun = true;
 	}
 	json_decref(rows);
+	out_flush();
 }
 
 void out_pages_end(struct out_pages *p, const char *none)
@@ -335,6 +346,8 @@ void out_pages_end(struct out_pages *p, const char *none)
 
 /* --- writing --------------------------------------------------------------------------------- */
 
+static bool gone; /* the reader, as out_good() found */
+
 static void reader_gone(void)
 {
 	signal(SIGPIPE, SIG_DFL);
@@ -345,6 +358,13 @@ void out_flush(void)
 {
 	if (fflush(stdout) != 0 && errno == EPIPE)
 		reader_gone();
+}
+
+bool out_good(void)
+{
+	if (fflush(stdout) != 0)
+		gone = gone || errno == EPIPE;
+	return !ferror(stdout);
 }
 
 int out_raw(struct span s)
@@ -365,6 +385,8 @@ int out_raw(struct span s)
 
 int out_finish(int code)
 {
+	if (gone)
+		reader_gone();
 	out_flush();
 	if (ferror(stdout))
 		return ctl_fail(CTL_INTERNAL, "the output cannot be written");

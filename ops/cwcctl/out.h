@@ -4,7 +4,8 @@
  * aligned tables or lists of the same values, so that both say the same.
  *
  * Much of what is printed comes from Redis and was written by anybody: for people, control
- * characters are replaced (a terminal would obey them), and bytes that are not UTF-8 become U+FFFD.
+ * characters and those that turn the direction of the text are replaced (a terminal would obey
+ * them), and bytes that are not UTF-8 become U+FFFD. JSON is ASCII; its numbers have no exponent.
  */
 #ifndef OPS_CWCCTL_OUT_H
 #define OPS_CWCCTL_OUT_H
@@ -21,6 +22,8 @@ void out_clean(FILE *f, struct span s);
 json_t *out_string(struct span s);
 /* "2026-03-02T17:04:05.123Z" from microseconds; null from 0 and below. */
 json_t *out_time_us(int64_t us);
+/* Seconds, rounded up to the millisecond: JSON's numbers here never need an exponent. */
+json_t *out_seconds(int64_t us);
 json_t *out_hex(struct span s);
 json_t *out_base64(struct span s);
 /* "3d 4h", "12min 5s", "0.25s". */
@@ -56,7 +59,7 @@ struct out_pages {
 	size_t n, width[OUT_COLUMNS_MAX];
 };
 void out_pages_begin(const struct ctl *c, const struct out_column *col, size_t n, struct out_pages *ret_p);
-/* Takes the reference. */
+/* Takes the reference. Ends the program when the reader is gone, as out_flush(). */
 void out_page(struct out_pages *p, json_t *rows);
 void out_pages_end(struct out_pages *p, const char *none);
 
@@ -64,6 +67,9 @@ void out_pages_end(struct out_pages *p, const char *none);
 int out_raw(struct span s);
 /* Flushes what stdio holds. When the reader is gone the program ends as by SIGPIPE. */
 void out_flush(void);
+/* Flushes; false when the output cannot be written. Whoever changes something stops then, and says on standard error
+ * how far it came: out_finish() is for the rest. */
+bool out_good(void);
 /* Flushes; `code`, or CTL_INTERNAL when the output could not be written. */
 int out_finish(int code);
 

@@ -22,9 +22,14 @@ void progress_start(const struct ctl *c, struct progress *ret_p)
 				    .shown_us = now };
 }
 
+int64_t progress_us(const struct progress *p)
+{
+	return clock_boot_us() - p->started_us;
+}
+
 double progress_seconds(const struct progress *p)
 {
-	return (double)(clock_boot_us() - p->started_us + 1) / (double)SECOND_US;
+	return (double)(progress_us(p) + 1) / (double)SECOND_US;
 }
 
 void progress_clear(const struct progress *p)

@@ -18,6 +18,7 @@ void progress_start(const struct ctl *c, struct progress *ret_p);
 void progress_show(struct progress *p, uint64_t seen, uint64_t total, uint64_t n, const char *done);
 /* Takes the bar away, before anything else is printed. */
 void progress_clear(const struct progress *p);
-double progress_seconds(const struct progress *p);
+int64_t progress_us(const struct progress *p);
+double progress_seconds(const struct progress *p); /* never 0 */
 
 #endif

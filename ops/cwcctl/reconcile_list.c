@@ -166,8 +166,8 @@ void reconcile_tell(struct reconcile_count *t, const char *sid, const struct rec
 	t->fate[o->fate]++;
 	if (t->c->json) {
 		progress_clear(&t->progress);
-		json_t *v = json_pack("{s:s, s:s, s:s?}", "fate", fates[o->fate].name, "sid", sid, "office",
-				      o->code[0] ? o->code : NULL);
+		json_t *v = json_pack("{s:s, s:s}", "fate", fates[o->fate].name, "sid", sid);
+		json_object_set_new(v, "office", o->code[0] ? out_string(span_str(o->code)) : json_null());
 		json_object_set_new(v, "where", o->where[0] ? out_string(span_str(o->where)) : json_null());
 		json_object_set_new(v, "other_bytes", json_boolean(o->other));
 		out_line(v);

@@ -166,56 +166,86 @@ json_t *reply_history(struct span text)
 
 /* --- streams ---------------------------------------------------------------------------------- */
 
-/* One page after `last`, which moves on; the number of entries, or -1 after a report. */
-static int page(struct ctl *c, const char *suffix, char *last, size_t size, uint64_t max, json_t *all)
+static struct resp_reply *range(struct ctl *c, const char *suffix, bool reverse, const char *start, const char *end,
+				uint64_t max)
 {
-	char count[24], start[80];
+	char count[24];
 	snprintf(count, sizeof(count), "%u", max < PAGE ? (unsigned)max : PAGE);
-	snprintf(start, sizeof(start), "%s%s", last[0] ? "(" : "", last[0] ? last : "-");
-	struct resp_reply *r = session_call(c, SESSION_ARGV(span_lit("XRANGE"), session_key(c, suffix), span_str(start),
-							    span_lit("+"), span_lit("COUNT"), span_str(count)));
-	if (r == NULL)
-		return -1;
-	int n = (int)r->n;
-	for (size_t i = 0; i < r->n; i++)
-		json_array_append_new(all, reply_entry(r->at[i]));
-	if (n > 0) {
-		struct span id = resp_text(resp_at(r->at[n - 1], 0));
-		snprintf(last, size, "%.*s", (int)id.n, (const char *)id.p);
-	}
-	reply_free(r);
-	return n;
+	return session_call(c,
+			    SESSION_ARGV(reverse ? span_lit("XREVRANGE") : span_lit("XRANGE"), session_key(c, suffix),
+					 span_str(start), span_str(end), span_lit("COUNT"), span_str(count)));
 }
 
-json_t *reply_stream(struct ctl *c, const char *suffix, const char *from, uint64_t max)
+/* The id of the last entry of a page. */
+static void last_id(const struct resp_reply *r, char out[REPLY_ID_SIZE])
 {
-	json_t *all = json_array();
-	char last[64];
-	snprintf(last, sizeof(last), "%s", from);
-	while (json_array_size(all) < max) {
-		int n = page(c, suffix, last, sizeof(last), max - json_array_size(all), all);
-		if (n == 0)
-			break;
-		if (n < 0) {
-			json_decref(all);
-			return NULL;
+	struct span id = resp_text(resp_at(resp_at(r, r->n - 1), 0));
+	snprintf(out, REPLY_ID_SIZE, "%.*s", (int)(id.n < REPLY_ID_SIZE ? id.n : 0),
+		 id.n > 0 ? (const char *)id.p : "");
+}
+
+bool reply_pages_begin(struct ctl *c, const char *suffix, uint64_t newest, struct reply_pages *p)
+{
+	char at[REPLY_ID_SIZE + 1] = "+";
+	*p = (struct reply_pages){ .c = c, .suffix = suffix, .start = "-", .over = true };
+	for (uint64_t left = newest > 0 ? newest : 1; left > 0;) {
+		struct resp_reply *r = range(c, suffix, true, at, "-", left);
+		if (r == NULL)
+			return false;
+		size_t n = r->n < left ? r->n : (size_t)left;
+		if (n > 0 && p->end[0] == '\0') {
+			struct span id = resp_text(resp_at(resp_at(r, 0), 0));
+			snprintf(p->end, sizeof(p->end), "%.*s", (int)(id.n < REPLY_ID_SIZE ? id.n : 0),
+				 id.n > 0 ? (const char *)id.p : "");
+			p->over = p->end[0] == '\0';
 		}
+		at[0] = '(';
+		if (n > 0)
+			last_id(r, at + 1);
+		if (n > 0 && newest > 0)
+			snprintf(p->start, sizeof(p->start), "%s", at + 1);
+		reply_free(r);
+		left -= n;
+		if (n == 0 || at[1] == '\0')
+			break;
 	}
-	return all;
+	return true;
+}
+
+json_t *reply_page(struct reply_pages *p)
+{
+	json_t *rows = json_array();
+	if (p->over)
+		return rows;
+	struct resp_reply *r = range(p->c, p->suffix, false, p->start, p->end, PAGE);
+	if (r == NULL) {
+		json_decref(rows);
+		return NULL;
+	}
+	for (size_t i = 0; i < r->n; i++)
+		json_array_append_new(rows, reply_entry(r->at[i]));
+	p->start[0] = '(';
+	if (r->n > 0)
+		last_id(r, p->start + 1);
+	p->over = r->n == 0 || p->start[1] == '\0';
+	reply_free(r);
+	return rows;
 }
 
 json_t *reply_stream_tail(struct ctl *c, const char *suffix, uint64_t max)
 {
-	char count[24];
-	snprintf(count, sizeof(count), "%llu", (unsigned long long)max);
-	struct resp_reply *r =
-		session_call(c, SESSION_ARGV(span_lit("XREVRANGE"), session_key(c, suffix), span_lit("+"),
-					     span_lit("-"), span_lit("COUNT"), span_str(count)));
-	if (r == NULL)
+	struct reply_pages p;
+	if (!reply_pages_begin(c, suffix, max, &p))
 		return NULL;
 	json_t *all = json_array();
-	for (size_t i = r->n; i-- > 0;)
-		json_array_append_new(all, reply_entry(r->at[i]));
-	reply_free(r);
+	while (!p.over) {
+		json_t *rows = reply_page(&p);
+		if (rows == NULL) {
+			json_decref(all);
+			return NULL;
+		}
+		json_array_extend(all, rows);
+		json_decref(rows);
+	}
 	return all;
 }

@@ -23,10 +23,19 @@ json_t *reply_entry(const struct resp_reply *entry);
 /* "attempt,begun_ms,ended_ms,status,outcome;..." as an array of objects. */
 json_t *reply_history(struct span text);
 
-/* All entries of a stream after `from` ("" from the start), at most `max`, as an array of JSON
- * objects with their `id`; NULL after a report. */
-json_t *reply_stream(struct ctl *c, const char *suffix, const char *from, uint64_t max);
-/* The newest `max` entries, oldest first. */
+/* A stream page by page, oldest first, up to what was the newest entry at the start: `audit` may have a million. */
+#define REPLY_ID_SIZE 64
+struct reply_pages {
+	struct ctl *c;
+	const char *suffix;
+	char start[REPLY_ID_SIZE + 1], end[REPLY_ID_SIZE];
+	bool over;
+};
+/* The newest entries, so many; 0: all. False after a report. */
+bool reply_pages_begin(struct ctl *c, const char *suffix, uint64_t newest, struct reply_pages *p);
+/* An array of JSON objects with their `id`, perhaps empty; NULL after a report. Until p->over. */
+json_t *reply_page(struct reply_pages *p);
+/* The newest `max` entries, oldest first, in one array; NULL after a report. */
 json_t *reply_stream_tail(struct ctl *c, const char *suffix, uint64_t max);
 
 #endif

@@ -24,11 +24,19 @@ static struct span word(struct span *line)
 	return w;
 }
 
+static bool printable(struct span s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (s.p[i] <= ' ' || s.p[i] >= 0x7f)
+			return false;
+	return true;
+}
+
 static const char *read_contexts(struct span line, struct keyring_key *k)
 {
 	for (struct span w = word(&line); w.n > 0; w = word(&line)) {
-		if (k->n_contexts == KEYRING_CONTEXTS_MAX || w.n < 16 || w.n > KEYRING_CONTEXT_MAX)
-			return "a context must have 16 to 64 bytes, and there may be 4";
+		if (k->n_contexts == KEYRING_CONTEXTS_MAX || w.n < 16 || w.n > KEYRING_CONTEXT_MAX || !printable(w))
+			return "a context must have 16 to 64 bytes of printable ASCII, and there may be 4";
 		memcpy(k->context[k->n_contexts], w.p, w.n);
 		k->context[k->n_contexts++][w.n] = '\0';
 	}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ops/cwcctl/session.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,6 +18,10 @@
 #define PASSWORD_MAX   512
 #define QUEUE_NAME_MAX 63
 #define ERROR_TEXT_MAX 160
+#define TRIES_MAX      5
+#define PATIENCE_MS    30000
+#define BUSY_MS        300
+#define IDLE_MS        100
 
 /* --- what happens to the connection ----------------------------------------------------------- */
 
@@ -54,7 +59,7 @@ static void on_timer(uv_timer_t *t)
 struct pending {
 	struct pending *next;
 	struct session *s;
-	struct resp_reply **slot;
+	struct resp_reply **slot; /* NULL: nobody wants it any more */
 };
 
 /* Answers come in order, so it is nearly always the first. */
@@ -74,8 +79,10 @@ static void on_answer(void *arg, enum err e, const struct resp_reply *r)
 	struct pending *p = arg;
 	struct session *s = p->s;
 	s->outstanding--;
-	if (e == ERR_OK) {
+	if (e == ERR_OK && p->slot != NULL) {
 		*p->slot = reply_copy(r);
+	} else if (e == ERR_OK) {
+		/* nobody waits for it */
 	} else if (s->e == ERR_OK || s->e == ERR_QUEUE_LOST) {
 		s->e = e;
 		size_t n = r != NULL && r->text.n < ERROR_TEXT_MAX ? r->text.n : r != NULL ? ERROR_TEXT_MAX : 0;
@@ -121,30 +128,56 @@ enum err session_wait(struct ctl *c, bool quiet)
 		uv_run(&s->loop, UV_RUN_ONCE);
 	if (s->outstanding > 0)
 		return ERR_TIMEOUT;
-	if (s->e != ERR_OK && !(quiet && s->e == ERR_QUEUE_LOST))
+	if (s->e != ERR_OK && !(quiet && (s->e == ERR_QUEUE_LOST || s->e == ERR_QUEUE_BUSY)))
 		session_report(c);
 	return s->e;
 }
 
+bool session_again(struct ctl *c, enum err e, int tries)
+{
+	struct session *s = c->session;
+	if (s->interrupted || (e != ERR_QUEUE_LOST && e != ERR_QUEUE_BUSY))
+		return false;
+	if (tries < TRIES_MAX && e == ERR_QUEUE_BUSY)
+		session_sleep(c, BUSY_MS);
+	if (tries < TRIES_MAX && session_up_again(c, PATIENCE_MS))
+		return true;
+	if (!s->interrupted)
+		session_report(c);
+	return false;
+}
+
+/* A command, or with a name a script. */
+static struct resp_reply *ask(struct ctl *c, const char *script, const struct span *argv, size_t n)
+{
+	struct session *s = c->session;
+	for (int tries = 1;; tries++) {
+		struct resp_reply *r;
+		struct pending *p = pending_new(s, &r);
+		if (script != NULL)
+			queue_script(s->queue, script, argv, n, on_answer, p);
+		else
+			queue_command(s->queue, argv, n, on_answer, p);
+		enum err e = session_wait(c, s->patient);
+		if (e == ERR_OK)
+			return r;
+		reply_free(r);
+		/* An interrupt: the answer may still come, when `r` is no more. */
+		for (p = s->pending; p != NULL; p = p->next)
+			p->slot = NULL;
+		if (!s->patient || !session_again(c, e, tries))
+			return NULL;
+	}
+}
+
 struct resp_reply *session_call(struct ctl *c, const struct span *argv, size_t n)
 {
-	struct resp_reply *r;
-	session_send(c, argv, n, &r);
-	if (session_wait(c, false) == ERR_OK)
-		return r;
-	reply_free(r);
-	return NULL;
+	return ask(c, NULL, argv, n);
 }
 
 struct resp_reply *session_script(struct ctl *c, const char *script, const struct span *argv, size_t n)
 {
-	struct resp_reply *r;
-	struct session *s = c->session;
-	queue_script(s->queue, script, argv, n, on_answer, pending_new(s, &r));
-	if (session_wait(c, false) == ERR_OK)
-		return r;
-	reply_free(r);
-	return NULL;
+	return ask(c, script, argv, n);
 }
 
 /* --- opening ---------------------------------------------------------------------------------- */
@@ -319,6 +352,16 @@ void session_sleep(struct ctl *c, uint64_t ms)
 	while (uv_is_active((uv_handle_t *)&s->timer) && !s->interrupted)
 		uv_run(&s->loop, UV_RUN_ONCE);
 	uv_timer_stop(&s->timer);
+}
+
+bool session_input(struct ctl *c, int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	while (!c->session->interrupted && poll(&p, 1, IDLE_MS) <= 0)
+		uv_run(&c->session->loop, UV_RUN_NOWAIT);
+	/* Also a signal that came with the last input. */
+	uv_run(&c->session->loop, UV_RUN_NOWAIT);
+	return !c->session->interrupted;
 }
 
 bool session_up_again(struct ctl *c, uint64_t patience_ms)

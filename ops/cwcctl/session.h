@@ -29,6 +29,7 @@ struct session {
 	int code;           /* exit status of the last reported failure */
 	size_t outstanding; /* of session_send() */
 	struct pending *pending, **last_pending;
+	bool patient; /* session_call() and session_script() ask again: all that the command says may be said twice */
 	bool interrupted; /* SIGINT or SIGTERM, once session_watch() was called */
 	uv_signal_t sigint, sigterm;
 	uv_timer_t timer;
@@ -56,9 +57,12 @@ struct resp_reply *session_script(struct ctl *c, const char *script, const struc
 
 /* Sends without waiting; *slot gets the copy, or NULL. */
 void session_send(struct ctl *c, const struct span *argv, size_t n, struct resp_reply **slot);
-/* Waits for all; the first failure, which is reported but for ERR_QUEUE_LOST when `quiet`. An
+/* Waits for all; the first failure, which is reported but for ERR_QUEUE_LOST and ERR_QUEUE_BUSY when `quiet`. An
  * interrupt ends the wait as ERR_TIMEOUT, unreported. */
 enum err session_wait(struct ctl *c, bool quiet);
+/* After a quiet wait that failed as `e`, the tries-th time: true when all is to be sent again, for which it waits.
+ * Else it was reported, or interrupted. */
+bool session_again(struct ctl *c, enum err e, int tries);
 /* Reports the failure in session->e and returns the exit status for it. */
 int session_report(struct ctl *c);
 
@@ -66,6 +70,8 @@ int session_report(struct ctl *c);
 void session_watch(struct ctl *c);
 /* Runs the loop for this long, or until an interrupt. */
 void session_sleep(struct ctl *c, uint64_t ms);
+/* Runs the loop until there is something to read, which a person may have to type; false after an interrupt. */
+bool session_input(struct ctl *c, int fd);
 /* After a loss: waits until the queue is up again; false after an interrupt, or patience_ms (0: for ever). */
 bool session_up_again(struct ctl *c, uint64_t patience_ms);
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ops/cwcctl/units.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "worker/base/text.h"
@@ -42,11 +44,15 @@ enum err units_time(const char *text, int64_t *ret_unix_s)
 enum err units_moment(const char *text, int64_t now_s, int64_t *ret_unix_s)
 {
 	uint64_t ms;
-	if (units_duration(text, &ms) == ERR_OK) {
-		*ret_unix_s = now_s - (int64_t)(ms / 1000);
-		return ERR_OK;
-	}
-	return text_parse_time(span_str(text), ret_unix_s);
+	int64_t s;
+	if (units_duration(text, &ms) == ERR_OK)
+		s = now_s - (int64_t)(ms / 1000);
+	else
+		TRY(text_parse_time(span_str(text), &s));
+	if (s <= 0 || s > now_s)
+		return ERR_RANGE;
+	*ret_unix_s = s;
+	return ERR_OK;
 }
 
 enum err units_rate(const char *text, int64_t *ret_period_us)
@@ -67,4 +73,22 @@ enum err units_rate(const char *text, int64_t *ret_period_us)
 		}
 	}
 	return ERR_SYNTAX;
+}
+
+enum err units_entry_id(struct span text, struct entry_id *ret_id)
+{
+	struct entry_id id = { .n = 0 };
+	size_t dash = 0;
+	while (dash < text.n && text.p[dash] != '-')
+		dash++;
+	TRY(text_uint(span_of(text.p, dash), UINT64_MAX, &id.ms));
+	if (dash < text.n)
+		TRY(text_uint(span_of(text.p + dash + 1, text.n - dash - 1), UINT64_MAX, &id.n));
+	*ret_id = id;
+	return ERR_OK;
+}
+
+void units_entry_id_text(struct entry_id id, char ret_out[ENTRY_ID_SIZE])
+{
+	snprintf(ret_out, ENTRY_ID_SIZE, "%" PRIu64 "-%" PRIu64, id.ms, id.n);
 }

@@ -2,20 +2,19 @@
 #include "ops/cwcctl/walk.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "cwc/cwc.h"
 #include "ops/cwcctl/ids.h"
 #include "ops/cwcctl/job_record.h"
 #include "ops/cwcctl/out.h"
 #include "ops/cwcctl/reply.h"
+#include "ops/cwcctl/units.h"
 
-#define TRIES_MAX   5
-#define PATIENCE_MS 30000
-#define LIMIT_MAX   100000
-#define IDLE_MS     100
+#define LIMIT_MAX (RESP_ARRAY_MAX / 2) /* members with their scores in one reply */
+#define BAD_MAX   20
 
 static void set_text(char *out, size_t size, struct span s)
 {
@@ -32,18 +31,13 @@ static const char *state_of(const struct walk *w)
 /* send() anew, as often as the connection is lost. False after a report, or when interrupted. */
 static bool ask(struct walk *w, void (*send)(struct walk *))
 {
-	struct session *s = w->c->session;
 	for (int tries = 1;; tries++) {
 		send(w);
-		enum err e = session_wait(w->c, tries < TRIES_MAX);
+		enum err e = session_wait(w->c, true);
 		if (e == ERR_OK)
 			return true;
-		if (s->interrupted || e != ERR_QUEUE_LOST || tries == TRIES_MAX)
+		if (!session_again(w->c, e, tries))
 			return false;
-		if (!session_up_again(w->c, PATIENCE_MS) && !s->interrupted) {
-			session_report(w->c);
-			return false;
-		}
 	}
 }
 
@@ -139,7 +133,8 @@ static void send_size(struct walk *w)
 static struct walk_item *add(struct walk *w, struct span sid, struct span office)
 {
 	struct walk_item *item = &w->item[w->n];
-	if (!job_sid_valid(sid) || office.n != QUEUE_OFFICE_LEN)
+	enum cwc_chamber chamber;
+	if (!job_sid_valid(sid) || cwc_office_parse(office, &chamber) != ERR_OK)
 		return NULL;
 	*item = (struct walk_item){ .fate = WALK_NONE };
 	set_text(item->sid, sizeof(item->sid), sid);
@@ -210,20 +205,31 @@ static bool page_unknown(struct walk *w)
 			w->leftovers++;
 	}
 	w->over = passed == members && members < w->limit;
+	if (passed < members || w->over)
+		return true;
 	/* More of one score than a page: a larger one. */
-	if (passed == members && !w->over)
+	if (w->limit < LIMIT_MAX) {
 		w->limit = w->limit < LIMIT_MAX / 4 ? 4 * w->limit : LIMIT_MAX;
-	return true;
+		return true;
+	}
+	w->c->session->code =
+		ctl_fail(CTL_INTERNAL, "more than %d letters of unknown fate of the same moment", LIMIT_MAX);
+	return false;
 }
 
 /* Whoever types the names may interrupt instead. */
 static void on_idle(void *arg)
 {
 	struct walk *w = arg;
-	struct pollfd p = { .fd = w->lines.fd, .events = POLLIN };
-	while (!w->c->session->interrupted && poll(&p, 1, IDLE_MS) <= 0)
-		uv_run(&w->c->session->loop, UV_RUN_NOWAIT);
-	w->lines.stop = w->c->session->interrupted;
+	w->lines.stop = !session_input(w->c, w->lines.fd);
+}
+
+static void bad_line(struct walk *w, const char *why)
+{
+	if (++w->bad_lines <= BAD_MAX)
+		ctl_complain("%s:%u: %s", w->lines.name, w->lines.number, why);
+	if (w->bad_lines == BAD_MAX)
+		ctl_complain("further bad lines are only counted");
 }
 
 static bool page_file(struct walk *w)
@@ -241,12 +247,12 @@ static bool page_file(struct walk *w)
 		if (w->over || (r == LINES_LINE && line.p[0] == '#'))
 			continue;
 		w->seen++;
-		if (r == LINES_LINE && ids_line(line, sid, office)) {
+		if (r != LINES_LINE)
+			bad_line(w, "longer than a line may be");
+		else if (!ids_line(line, sid, office))
+			bad_line(w, "not SID OFFICE");
+		else
 			add(w, span_str(sid), span_str(office));
-			continue;
-		}
-		w->bad_lines++;
-		ctl_complain("%s:%u: not SID OFFICE", w->lines.name, w->lines.number);
 	}
 	return true;
 }
@@ -326,18 +332,17 @@ static int read_place(struct walk *w)
 	return 0;
 }
 
-/* An id of the stream, "milliseconds-number". */
 static int read_from(struct walk *w)
 {
-	const char *from = ctl_value(w->c, OPT_FROM, "");
-	size_t n = strspn(from, "0123456789"), m = from[n] == '-' ? strspn(from + n + 1, "0123456789") : 0;
+	struct entry_id from;
 	if (!ctl_has(w->c, OPT_FROM))
 		return 0;
 	if (w->from != WALK_PLACE)
 		return ctl_fail(CTL_USAGE, "--from does not go with --ids or SID OFFICE");
-	if (n == 0 || m == 0 || from[n + 1 + m] != '\0' || strlen(from) >= sizeof(w->cursor))
+	if (units_entry_id(span_str(w->c->opt[OPT_FROM]), &from) != ERR_OK)
 		return ctl_fail(CTL_USAGE, "--from must be the id of an entry, such as 1767225600000-0");
-	set_text(w->cursor, sizeof(w->cursor), span_str(from));
+	_Static_assert(WALK_ID_SIZE >= ENTRY_ID_SIZE, "an id");
+	units_entry_id_text(from, w->cursor);
 	return 0;
 }
 
@@ -385,6 +390,12 @@ enum walk_result walk_next(struct walk *w)
 		return WALK_MORE;
 	w->n = w->c->session->interrupted ? 0 : w->n;
 	return w->c->session->interrupted ? WALK_END : WALK_FAILED;
+}
+
+bool walk_is_last(const struct walk *w)
+{
+	bool at_end = w->from == WALK_PLACE && w->place == WALK_DEAD && strcmp(w->cursor, w->end) == 0;
+	return w->over || w->left == 0 || at_end;
 }
 
 void walk_close(struct walk *w)

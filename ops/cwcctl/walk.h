@@ -8,7 +8,8 @@
  *   --ids FILE|-, or SID OFFICE... arguments  the named ones, by their records; the filter counts too
  *
  * A walk ends at what was there when it began: a letter that dies again meanwhile is not met twice.
- * A lost connection is waited for and the page read again.
+ * A lost connection is waited for and the page read again. Names that no letter can have are leftovers, too:
+ * an item's sid and office are valid ones, whatever Redis holds.
  */
 #ifndef OPS_CWCCTL_WALK_H
 #define OPS_CWCCTL_WALK_H
@@ -72,6 +73,8 @@ enum walk_result {
 int walk_open(struct ctl *c, enum walk_place place, bool full, bool reverse, struct walk *w);
 /* Items are valid until the next call. */
 enum walk_result walk_next(struct walk *w);
+/* Nothing comes after the items of this page: for who was interrupted right after the last one. */
+bool walk_is_last(const struct walk *w);
 /* Closes the session, too: nothing of it can be used any more. One that was never opened (all zero) is allowed. */
 void walk_close(struct walk *w);
 /* All that is known of one that is WALK_HERE, with its history as a list: what `list --json` and

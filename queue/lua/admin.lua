@@ -2,11 +2,13 @@
 -- ADMIN: what people and the app server do. Each act is written to `audit` first.
 -- ARGV verb who a b c
 --   cancel sid[:office] [rev]     hold WHAT until_us reason     resume WHAT     WHAT: house, senate or an office
---   replay sid office [entry]     drop sid office [entry]       resolve sid office resend|drop|accepted
---   entry: of `dead`; the act is for this death only, so that one repeated after a lost reply never meets the next
+--   replay sid office [entry]     drop sid office [entry]       resolve sid office resend|drop|accepted [rev]
+--   entry: of `dead`, rev: of the record; the act is for this death or doubt only, so that one repeated after a lost
+--   reply never meets the next
 -- -> [OK, ...] | [NONE] | [STATE, state] | [TOOLATE, state] | [REV, rev] | [INFLIGHT, state] | [BADVERB] | [BADARG]
 
 local verb, who, a, b, c = ARGV[1], ARGV[2] or '', ARGV[3] or '', ARGV[4] or '', ARGV[5] or ''
+local want_rev = ARGV[6] or ''
 local AUDIT_MAX = 1000000 -- a bulk act of 100,000 letters must not push out what was done before
 local now = clock()
 
@@ -20,11 +22,11 @@ local function cancel_flag(id, j)
 	status_show(sid, office, j.state, j.last, rev, j.previous, j.outcome)
 end
 
-local function cancel_one(id, want_rev)
+local function cancel_one(id, rev_meant)
 	local j = job_read(id)
 	if not j then
 		return {'NONE'}
-	elseif want_rev ~= '' and want_rev ~= j.rev then
+	elseif rev_meant ~= '' and rev_meant ~= j.rev then
 		return {'REV', j.rev}
 	elseif FINAL[j.state] then
 		return {'TOOLATE', j.state}
@@ -80,15 +82,20 @@ local function hold()
 	if not what_valid() or not digits(b) then
 		return {'BADARG'}
 	end
-	-- A worker's hold (its name has a nonce) never shortens one that stands, in particular not a person's.
-	if who:find('/', 1, true) and hold_until(a) >= digits(b) then
-		return {'OK', 0}
-	end
-	if who:find('/', 1, true) then -- nor does it last: a worker's clock may be wrong
+	-- A worker's hold (its name has a nonce) does not last: its clock may be wrong. Nor does it ever shorten one that
+	-- stands, in particular not a person's.
+	if who:find('/', 1, true) then
 		b = num(math.min(digits(b), now + 3600 * SECOND))
+		if hold_until(a) >= digits(b) then
+			return {'OK', 0}
+		end
 	end
 	local text = b .. ' ' .. who:gsub('%s', '_'):sub(1, 64) .. ' ' .. c:sub(1, 200)
-	return {'OK', call('HSET', PREFIX .. 'holds', a, text)}
+	local n = call('HSET', PREFIX .. 'holds', a, text)
+	if office_valid(a) then -- its turn may be at the end of a longer one. A chamber's hold moves no turns
+		turn_wake(a, now)
+	end
+	return {'OK', n}
 end
 
 -- Ends the hold and closes the breaker. Wakes the office also when there was neither: a resume that failed half way can
@@ -169,7 +176,9 @@ local VERBS = {
 		return with_dead(RESOLVE.drop)
 	end,
 	resolve = function()
-		return RESOLVE[c] and with_job('unknown', RESOLVE[c]) or {'BADARG'}
+		return RESOLVE[c] and with_job('unknown', function(id, j)
+			return (want_rev == '' or want_rev == j.rev) and RESOLVE[c](id, j) or {'STATE', j.state}
+		end) or {'BADARG'}
 	end
 }
 

@@ -1,25 +1,20 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- ADOPT: after a lost reply or a script error the worker names the tokens that it knows; its other jobs go back.
--- ARGV worker now_us token... -> [OK, n] | [FENCED]
+-- ARGV worker now_us resend_after_us house_resend senate_resend token... -> [OK, n] | [FENCED]
 
-local worker, mine = ARGV[1], tonumber(ARGV[2])
+local worker, mine, policy = ARGV[1], tonumber(ARGV[2]), fate_policy(ARGV[3], ARGV[4], ARGV[5])
 if not call('ZSCORE', PREFIX .. 'workers', worker) then
 	return {'FENCED'}
 end
 first_write()
 local now, known = clock(), {}
-for i = 3, #ARGV do
+for i = 6, #ARGV do
 	known[ARGV[i]] = true
 end
 
--- A taken job that its worker does not know was not sent. A begun one was known to it once, and its SETTLE is
--- forgotten: of unknown fate, as at REAP.
-local function decide(j, _, token)
-	if j.state ~= 'begun' then
-		return 'wait', now, reason(j, j.why), {}
-	end
-	return 'close', now, reason(j, j.why == '' and 'unknown' or j.why, 1), {'rev', j.rev + 1, 'u:' .. token, j.begun_us,
-		'last', 'no_answer', 'status', 0, 'history', history(j, mine, 0, 'no_answer')}
+-- A begun job was known to its worker once: its SETTLE is forgotten. No crash: the worker lives.
+local function decide(j, office, token)
+	return forsaken(j, office, token, j.why, policy, mine, now)
 end
 
 local n, failed = 0, nil

@@ -81,8 +81,10 @@ local function candidate_add(id, j, x, now)
 		call('ZADD', PREFIX .. 'exp', 'LT', num(x.expires), id)
 	end
 	call('HSET', job_key(id), 'candidates', j.candidates == '' and x.digest or j.candidates .. ',' .. x.digest)
-	-- An unsigned not-before must not make others wait: the first that wants to go brings all to the line.
-	if j.state == 'later' and j.generation == '' and j.attempt == '0' and (j.last or '') == '' and x.not_before <= now then
+	-- An unsigned not-before must not make others wait: the first that wants to go brings all to the line. Of a challenge
+	-- no worker has begun anything, whatever the record says of the outcome that it challenges.
+	local unseen = j.previous ~= '' or j.generation == '' and j.attempt == '0' and (j.last or '') == ''
+	if j.state == 'later' and unseen and x.not_before <= now then
 		place_add(id, 'wait', j.score, 0, now)
 		call('HSET', job_key(id), 'state', 'wait')
 		place_leave(id, 'later', j)
@@ -121,7 +123,7 @@ local function sub_add(x, now)
 	if n > OFFICES_MAX then
 		return false
 	end
-	sub_keep(x.sid)
+	sub_keep(x.sid, all)
 	call('HSET', key, 'j:' .. x.digest, x.job, 'offices', all)
 	call('HSETNX', key, 'first_us', num(now))
 	return true

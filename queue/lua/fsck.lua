@@ -7,8 +7,8 @@
 -- kind: the places below; name: the office, chamber or worker of the place, or ''. version: what the caller knows.
 --
 -- One call is one atomic look at its items and at all that belongs to them. Every move goes by the rule of lib.lua, may
--- be repeated, sends nothing by itself and ends nothing: a job that cannot be placed goes to the close lane, where a
--- worker ends it with a receipt, as `unknown` when it may have been sent. What a worker holds stays with it.
+-- be repeated, and sends nothing by itself: what cannot be placed goes to the close lane, where a worker ends it, as
+-- `unknown` when it may have been sent. Without a receipt ends only what is on record as over (PROTOCOL.md, section 15).
 --
 -- kind     item         what must be so                                                            code when it is not
 -- key      key          its name is one of section 3                                               key-unknown (left)
@@ -487,7 +487,7 @@ end
 
 if verb == 'note' then
 	first_write()
-	call('XADD', PREFIX .. 'audit', 'MAXLEN', '~', 100000, '*', 'verb', 'fsck', 'who', kind, 'a', name, 'b', '', 'c', '')
+	call('XADD', PREFIX .. 'audit', 'MAXLEN', '~', 1000000, '*', 'verb', 'fsck', 'who', kind, 'a', name, 'b', '', 'c', '')
 	return reply
 end
 return look({

@@ -300,7 +300,7 @@ function job.previous(id, j)
 	end
 	return off('previous', 'cleared', function()
 		if j.state == 'taken' then
-			call('HSET', job_key(id), 'previous', '', 'previous_digest', '', 'why', reason(j, 'unknown'))
+			call('HSET', job_key(id), 'previous', '', 'previous_digest', '', 'why', j.late and 'late' or 'unknown')
 			return 'to be ended (unknown)'
 		elseif j.state == 'begun' or FINAL[j.state] then
 			call('HSET', job_key(id), 'previous', '', 'previous_digest', '')

@@ -99,13 +99,18 @@ local function marks(j, except)
 	return n
 end
 
--- Why a job must be ended: while a POST is of unknown fate, nothing may claim that the letter was not sent.
+-- Why a job must be ended: while a POST is of unknown fate, nothing may claim that the letter was not sent. Once all such
+-- doubts are gone, one that is to be cancelled is.
 local function reason(j, why, more_marks)
 	if j.late then
 		return 'late'
 	end
+	local doubt = marks(j) + (more_marks or 0) > 0
+	if why == 'unknown' and j.cancelled == '1' and not doubt then
+		return 'cancelled'
+	end
 	local claims = why == 'cancelled' or why == 'expired' or why == 'crashes'
-	return claims and marks(j) + (more_marks or 0) > 0 and 'unknown' or why
+	return claims and doubt and 'unknown' or why
 end
 
 -- The record's history with one more attempt; the oldest goes.
@@ -227,10 +232,10 @@ local function status_show(sid, office, state, last, rev, previous, outcome)
 	call('HSET', sub_key(sid), 's:' .. office, status_text(state, previous, outcome, last, rev))
 end
 
--- A submission that is about to be open again must not expire.
-local function sub_keep(sid)
+-- A submission that is about to be open again must not expire. more: offices that it may not list.
+local function sub_keep(sid, more)
 	call('PERSIST', sub_key(sid))
-	for office in (call('HGET', sub_key(sid), 'offices') or ''):gmatch('[^,]+') do
+	for office in ((call('HGET', sub_key(sid), 'offices') or '') .. ',' .. (more or '')):gmatch('[^,]+') do
 		call('PERSIST', job_key(sid .. ':' .. office))
 	end
 end
@@ -258,9 +263,11 @@ local function sub_forget_bytes(sid, used)
 	end
 end
 
--- All is over and nobody needs to act: the records live a day longer than the letter could.
-local function sub_retire(sid, offices, expires_us, now)
-	local at = num(math.ceil((math.max(expires_us, now) + DAY) / SECOND))
+-- All is over and nobody needs to act: the records live a day longer than the letter could, or than its end. Not from
+-- now: a tail that is repeated later must not give a longer life to some of them, and then fail.
+local function sub_retire(sid, offices, expires_us, ended_us, now)
+	local till = math.max(expires_us, math.min(ended_us, now + DAY)) + DAY
+	local at = num(math.ceil((till > now and till or now + DAY) / SECOND)) -- a challenge may be refused long after the end
 	sub_forget_bytes(sid, {})
 	for _, office in ipairs(offices) do
 		call('EXPIREAT', job_key(sid .. ':' .. office), at)
@@ -282,11 +289,11 @@ local function rollup(sid, now)
 	if not listed then
 		return
 	end
-	local offices, view, open, accepted, kept, expires = {}, {}, 0, 0, 0, 0
+	local offices, view, open, accepted, kept, expires, ended = {}, {}, 0, 0, 0, 0, 0
 	for office in listed:gmatch('[^,]+') do
 		local fields = call('HMGET', job_key(sid .. ':' .. office), 'state', 'previous', 'outcome', 'last', 'rev',
-			'expires_us')
-		local state, previous, outcome, last, rev, expires_us = unpack(fields)
+			'expires_us', 'ended_us')
+		local state, previous, outcome, last, rev, expires_us, ended_us = unpack(fields)
 		if state then
 			offices[#offices + 1] = office
 			view[#view + 1] = 's:' .. office
@@ -295,6 +302,7 @@ local function rollup(sid, now)
 			accepted = accepted + (state == 'accepted' and 1 or 0)
 			kept = kept + ((state == 'dead' or state == 'unknown') and 1 or 0)
 			expires = math.max(expires, digits(expires_us or '') or 0)
+			ended = math.max(ended, digits(ended_us or '') or 0)
 		else
 			call('HDEL', key, 's:' .. office)
 		end
@@ -306,12 +314,34 @@ local function rollup(sid, now)
 	call('HSET', key, 'offices', table.concat(offices, ','), 'open', open, 'rollup', sub_word(#offices, open, accepted),
 		'expires_us', num(expires), unpack(view))
 	if open + kept == 0 then
-		sub_retire(sid, offices, expires, now)
+		sub_retire(sid, offices, expires, ended, now)
 	end
 end
 
--- Takes one job out of flight without an answer of its holder. decide(j, id, token) says where it goes:
--- place, due, why and further fields of the record.
+-- What is done with a POST of unknown fate, by chamber: its job is sent again under the same DeliveryId, not before
+-- `after` past its BEGIN, or ended as unknown, for a person.
+local function fate_policy(after, house, senate)
+	return {after = tonumber(after), house = house == '1', senate = senate == '1'}
+end
+
+-- Where a job goes for which nobody answers (REAP, ADOPT): place, due, why and further fields of the record. A taken
+-- one was surely not sent. A begun one is of unknown fate: its POST may have left. why: what is to become of it so far.
+local function forsaken(j, office, token, why, policy, mine, now)
+	if j.state ~= 'begun' then
+		return 'wait', now, reason(j, why), {}
+	end
+	local due = now
+	if policy[chamber_of(office)] then
+		due = clamp(j.begun_us + policy.after, now, now + LIFE + DAY)
+	elseif why == '' then
+		why = 'unknown'
+	end
+	return 'later', due, reason(j, why, 1), {'rev', j.rev + 1, 'u:' .. token, j.begun_us, 'last', 'no_answer',
+		'status', 0, 'history', history(j, mine, 0, 'no_answer')}
+end
+
+-- Takes one job out of flight without an answer of its holder. decide(j, office, token) says where it goes, as
+-- forsaken() does.
 local function recall(worker, member, now, decide)
 	local id, token = member:match('^(%S+:%S+) (%S+)$')
 	if not id then

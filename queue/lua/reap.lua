@@ -2,8 +2,8 @@
 -- REAP: takes back what dead workers held.
 -- ARGV worker now_us resend_after_us crashes_max house_resend senate_resend chunk -> [OK, n] | [FENCED] | [SKEW]
 
-local worker, mine, resend_after, crashes_max = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local RESEND = {house = ARGV[5] == '1', senate = ARGV[6] == '1'}
+local worker, mine, crashes_max = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[4])
+local policy = fate_policy(ARGV[3], ARGV[5], ARGV[6])
 local chunk = clamp(tonumber(ARGV[7]), 1, 1000)
 
 local now = clock()
@@ -15,24 +15,15 @@ if not call('ZSCORE', PREFIX .. 'workers', worker) then
 end
 first_write()
 
--- A begun job is of unknown fate: its POST may have left. A taken one was surely not sent.
 local function decide(j, office, token)
-	local crashes = j.crashes + 1
-	local fields, why, where, due = {'crashes', crashes}, j.why, 'wait', now
+	local crashes, why = j.crashes + 1, j.why
 	if crashes > crashes_max and why == '' then
 		why = 'crashes'
 	end
-	if j.state ~= 'begun' then
-		return where, due, reason(j, why), fields
-	end
-	fields = {'crashes', crashes, 'rev', j.rev + 1, 'u:' .. token, j.begun_us, 'last', 'no_answer', 'status', 0,
-		'history', history(j, mine, 0, 'no_answer')}
-	if RESEND[chamber_of(office)] then
-		where, due = 'later', math.max(now, j.begun_us + resend_after)
-	elseif why == '' then
-		why = 'unknown'
-	end
-	return where, due, reason(j, why, 1), fields
+	local where, due, because, fields = forsaken(j, office, token, why, policy, mine, now)
+	table.insert(fields, 'crashes')
+	table.insert(fields, crashes)
+	return where, due, because, fields
 end
 
 local n = 0

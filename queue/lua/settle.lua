@@ -25,6 +25,7 @@ local j -- the record
 local RUN_MAX, SHARE_OF, WINDOW, OFFICES_MIN, OPEN_MAX = 5, 20, 60 * SECOND, 3, 30
 local CLEAN = 'closed 0 0'
 local moved = {} -- by this call, for the reply
+local unspent = false -- nothing was sent under this token: its rate cells come back
 local counts = false -- the job was begun under this token, and what became of it says something of the receiver
 
 -- The list with this office, up to as many as anybody asks for; and whether they are enough. One dead office must not
@@ -75,15 +76,28 @@ local function breaker_good(what, b)
 	breaker_write(what, b)
 end
 
-local function breaker_count(what, text)
+-- own_down: the office's own breaker is not closed. That one or two such offices fail again says nothing new of their
+-- chamber, whose next probe is then another letter.
+local function breaker_count(what, text, own_down)
+	if not text and (site > 0 or open_us == 0) then
+		return -- closed, and nothing to remember
+	end
 	local b = breaker_read(text or CLEAN) or breaker_read(CLEAN)
-	if breaker_stops(b) then
-		if b.token == token then -- only the probe counts
+	if open_us == 0 then -- switched off: what an earlier configuration left goes
+		local word, till = breaker_close(what)
+		return breaker_stops(b) and word, till
+	elseif breaker_stops(b) then
+		local enough = true
+		if b.token == token and site < 0 and what ~= office and own_down then
+			b.in_run, enough = offices_add(b.in_run, what)
+			breaker_write(what, b)
+		end
+		if b.token == token and enough then -- only the probe counts
 			return (site > 0 and breaker_close or breaker_open)(what, b)
 		end
 	elseif site < 0 then
 		return breaker_fault(what, b)
-	elseif text then
+	else
 		breaker_good(what, b)
 	end
 end
@@ -91,8 +105,10 @@ end
 -- After the flip: a repeated SETTLE counts nothing twice, and a probe that is not counted is replaced.
 local function breakers()
 	local whats = {chamber_of(office), office}
-	for i, text in ipairs(call('HMGET', PREFIX .. 'breaker', whats[1], whats[2])) do
-		local word, till = breaker_count(whats[i], text)
+	local texts = call('HMGET', PREFIX .. 'breaker', whats[1], whats[2])
+	local own_down = breaker_stops(breaker_read(texts[2] or ''))
+	for i, text in ipairs(texts) do
+		local word, till = breaker_count(whats[i], text, own_down)
 		if word then
 			moved[#moved + 1] = whats[i]
 			moved[#moved + 1] = word
@@ -103,9 +119,28 @@ end
 
 -- Answers ------------------------------------------------------------------------------------------
 
+-- Exact or nothing: a cell goes back only while it is its bucket's newest charge.
+local function refund()
+	for key, cell in pairs({['rate:' .. chamber_of(office)] = j.cell_chamber, ['rate:' .. office] = j.cell_office}) do
+		local after, before = (cell or ''):match('^(%d+) (%d+)$')
+		if after and call('GET', PREFIX .. key) == after then
+			call('SET', PREFIX .. key, before, 'PX', num(math.max(1, math.ceil((before - now) / 1000) + 1)))
+		end
+	end
+end
+
+-- All that follows the flip. A cell, too, comes back only then: a SETTLE that fails here and is repeated loses it, and
+-- never gives back what somebody else was charged meanwhile.
 local function done(word, state, rev)
+	if verb == 'refused' or not j then -- no record: a `refused` that failed after it had removed it
+		sub_forget_bytes(sid, digests_used(sid))
+		rollup(sid, now)
+	end
 	if counts then
 		breakers()
+	end
+	if unspent then
+		refund()
 	end
 	flight_leave(worker, id, token, now)
 	return {word, state, num(rev), unpack(moved)}
@@ -140,6 +175,16 @@ local function candidates_refuse()
 	end
 end
 
+-- After the flip: their bytes, unless another office of the letter has them. What fails here goes with the submission.
+local function candidates_forget()
+	local used = (j.candidates or '') ~= '' and digests_used(sid) or {}
+	for digest in (j.candidates or ''):gmatch('[^,]+') do
+		if not used[digest] then
+			call('HDEL', sub_key(sid), 'j:' .. digest)
+		end
+	end
+end
+
 -- A job that ends without a BEGIN was verified all the same: its generation counts, so that the same bytes cannot open
 -- it again.
 local function generation_known()
@@ -170,6 +215,7 @@ local function finish(state, a, ...)
 		call('XDEL', PREFIX .. 'dead', j.dead_id) -- the entry of the outcome that a new generation replaced
 	end
 	call('ZREM', PREFIX .. 'exp', id)
+	candidates_forget()
 	rollup(sid, now)
 	return rev
 end
@@ -211,20 +257,28 @@ local function late_rejected(others)
 	end
 end
 
--- Nothing was sent after all: a job that was about to be ended as unknown goes back to its line.
+-- Nothing was sent after all: a job that was about to be ended as unknown goes back to its line, or, when it is to be
+-- cancelled, to the close lane for that. Also out of the hands of a worker that is about to end it: its token is over.
 local function late_not_taken(others)
-	if others == 0 and j.state == 'close' and j.why == 'unknown' and not j.late then
-		local attempt = math.max(0, j.attempt - 1)
-		if j.cancelled == '1' then -- the doubt is gone, the wish to cancel is not
-			call('HSET', job_key(id), 'why', 'cancelled', 'attempt', attempt)
-			return
-		end
-		line_join(office, sid, j.score, now)
-		call('ZADD', PREFIX .. 'exp', 'NX', j.expires_us, id) -- gone if it had expired when its end was decided
-		call('HSET', job_key(id), 'state', 'wait', 'why', '', 'attempt', attempt)
-		place_leave(id, 'close', j)
-		j.state = 'wait'
+	local closing = j.why == 'unknown' and (j.state == 'close' or j.state == 'taken')
+	if others > 0 or j.late or not closing then
+		return
 	end
+	local where, why = 'wait', ''
+	if j.cancelled == '1' then -- the doubt is gone, the wish to cancel is not
+		where, why = 'close', 'cancelled'
+	else
+		call('ZADD', PREFIX .. 'exp', 'NX', j.expires_us, id) -- gone if it had expired when its end was decided
+	end
+	place_add(id, where, j.score, now, now)
+	call('HSET', job_key(id), 'state', where, 'token', '', 'worker', '', 'why', why, 'attempt', math.max(0, j.attempt - 1),
+		'cell_chamber', '', 'cell_office', '')
+	if j.state == 'taken' then
+		flight_leave(j.worker, id, j.token, now)
+	elseif where ~= 'close' then
+		place_leave(id, 'close', j)
+	end
+	j.state = where
 end
 
 local function late(word, others)
@@ -253,20 +307,11 @@ local function not_current()
 		return late(word, others)
 	end
 	rollup(sid, now)
-	return done(j.last_token == token and 'DUP' or 'STALE', j.state, j.rev)
+	local said = j.last_token == token or j.late == token -- `late`: an acceptance, while another POST was on the wire
+	return done(said and 'DUP' or 'STALE', j.state, j.rev)
 end
 
 -- Ways back: the job stays open --------------------------------------------------------------------
-
--- Exact or nothing: a cell goes back only while it is its bucket's newest charge.
-local function refund()
-	for key, cell in pairs({['rate:' .. chamber_of(office)] = j.cell_chamber, ['rate:' .. office] = j.cell_office}) do
-		local after, before = (cell or ''):match('^(%d+) (%d+)$')
-		if after and call('GET', PREFIX .. key) == after then
-			call('SET', PREFIX .. key, before, 'PX', num(math.max(1, math.ceil((before - now) / 1000) + 1)))
-		end
-	end
-end
 
 -- Adds, flips, leaves. A reason to end the job turns every way back into the way out.
 local function back(where, at, why, rev, ...)
@@ -296,19 +341,23 @@ local function unknown()
 end
 
 local function not_sent()
-	refund()
+	unspent = true
 	if j.state == 'begun' then
 		return attempted('wait', 0, 0, 0)
 	end
 	return back('wait', 0, reason(j, j.why), j.rev)
 end
 
+-- What is left of `why` when the job has not expired.
+local function unexpired()
+	return j.why ~= 'expired' and j.why or j.cancelled == '1' and 'cancelled' or ''
+end
+
 local function defer()
-	refund()
 	if j.why == 'expired' and not j.late then
 		-- Not verified yet: the hint that it has expired is looked at again when the wait is over.
 		call('ZADD', PREFIX .. 'exp', num(clamp(due, now, now + LIFE) + SECOND), id)
-		j.why = ''
+		j.why = unexpired()
 	end
 	if answer.outcome == '' then
 		return back('later', due, reason(j, j.why), j.rev)
@@ -319,25 +368,23 @@ end
 -- The signed expiry is later than the hint was.
 local function live()
 	local keep = j.generation ~= '' and math.max(due, tonumber(j.expires_us)) or due
-	local why = j.why == 'expired' and '' or j.why
 	call('ZADD', PREFIX .. 'exp', num(clamp(due, now + SECOND, now + LIFE + DAY)), id)
-	return back('wait', 0, reason(j, why), j.rev, 'expires_us', num(keep))
+	return back('wait', 0, reason(j, unexpired()), j.rev, 'expires_us', num(keep))
 end
 
 -- The job bytes failed verification. They never close (sid, office) ---------------------------------
 
 -- The next bytes in line, under the same place in line.
 local function refused_next(candidate, rest)
-	local why = j.why == 'expired' and '' or j.why
 	call('ZADD', PREFIX .. 'exp', 'NX', num(now + LIFE), id)
-	return back('wait', 0, reason(j, why), j.rev, 'digest', candidate, 'candidates', rest)
+	return back('wait', 0, reason(j, unexpired()), j.rev, 'digest', candidate, 'candidates', rest)
 end
 
 -- The challenge is over; the outcome that it challenged was never touched.
 local function refused_restore()
 	call('HSET', job_key(id), 'state', j.previous, 'previous', '', 'digest', j.previous_digest, 'previous_digest', '',
 		'attempt', j.previous_attempt, 'crashes', j.previous_crashes or 0, 'token', '', 'last_token', token, 'worker', '',
-		'why', '', 'cell_chamber', '', 'cell_office', '')
+		'why', '', 'cancelled', '', 'cell_chamber', '', 'cell_office', '')
 	call('ZREM', PREFIX .. 'exp', id)
 	return done('OK', j.previous, j.rev)
 end
@@ -361,13 +408,9 @@ local function refused()
 	if j.delivery_id and j.previous == '' and j.why ~= '' and j.why ~= 'expired' and j.candidates == '' then
 		return {'BADVERB', j.state, j.rev} -- it is to be ended, whatever its bytes are
 	end
-	refund()
 	call('XADD', PREFIX .. 'refused', 'MAXLEN', '~', 10000, '*', 'why', 'verify', 'sid', sid, 'office', office,
 		'digest', j.digest, 'detail', answer.detail ~= '' and answer.detail or answer.outcome)
-	local reply = refused_place()
-	sub_forget_bytes(sid, digests_used(sid))
-	rollup(sid, now)
-	return reply
+	return refused_place()
 end
 
 -- Verbs --------------------------------------------------------------------------------------------
@@ -420,7 +463,8 @@ local ALWAYS = {['end'] = finished, not_sent = not_sent, release = not_sent}
 
 local function current()
 	local begun = j.state == 'begun'
-	counts = begun and site ~= 0 and open_us > 0
+	counts = begun and site ~= 0
+	unspent = not begun
 	if not (AFTER_BEGIN[verb] or BEFORE_BEGIN[verb] or ALWAYS[verb]) then
 		return {'BADVERB', j.state, j.rev}
 	elseif AFTER_BEGIN[verb] and not begun then
@@ -436,8 +480,6 @@ end
 first_write()
 j = job_read(id)
 if not j then
-	sub_forget_bytes(sid, digests_used(sid)) -- a `refused` that failed after it had removed the record
-	rollup(sid, now)
 	return done('STALE', '', 0)
 elseif j.token ~= token then
 	return not_current()

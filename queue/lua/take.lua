@@ -92,7 +92,8 @@ end
 
 -- charge(token): writes the rate cells and returns how they can be given back, as fields of the record.
 local function give(id, j, charge)
-	local token = take_id .. '.' .. (taken + 1)
+	taken = taken + 1 -- before all writes: what fails below may have left its token in `held` or `fly`
+	local token = take_id .. '.' .. taken
 	local _, office = split(id)
 	local entry = job_entry(id, j, token)
 	call('SADD', PREFIX .. 'held:' .. worker, id .. ' ' .. token)
@@ -100,13 +101,13 @@ local function give(id, j, charge)
 	local cell_chamber, cell_office = charge(token)
 	call('HSET', job_key(id), 'state', 'taken', 'token', token, 'worker', worker, 'deliveries', (j.deliveries or 0) + 1,
 		'cell_chamber', cell_chamber, 'cell_office', cell_office)
-	taken = taken + 1
 	reply[#reply + 1] = entry
 end
 
--- Jobs to be ended with a receipt take no cell and know neither holds nor caps.
-local function close_lane()
-	local lane = call('ZRANGE', PREFIX .. 'close', 0, wanted - 1, 'WITHSCORES')
+-- Jobs to be ended with a receipt take no cell and know neither holds nor caps. At most this many; returns whether there
+-- may be more.
+local function close_lane(most)
+	local lane = most > 0 and call('ZRANGE', PREFIX .. 'close', 0, most - 1, 'WITHSCORES') or {}
 	for i = 1, #lane, 2 do
 		local id, at = lane[i], tonumber(lane[i + 1])
 		if at <= now or at > now + LOOK then -- else parked; further away than LOOK only after a clock stepped back
@@ -123,6 +124,7 @@ local function close_lane()
 			end)
 		end
 	end
+	return #lane == 2 * most
 end
 
 -- Rate cells: GCRA ---------------------------------------------------------------------------------
@@ -279,12 +281,15 @@ end
 timers('later', TIMERS, later_due)
 timers('exp', EXPIRIES, exp_due)
 turns_heal()
-if wanted > 0 then
-	close_lane()
-end
+-- Letters and the close lane share what is wanted, so that neither waits for all of the other; what one of them leaves is
+-- the other's. The odd one is anybody's: by the name of this TAKE, since a clock may go in steps.
+local more = close_lane(math.floor((wanted + tonumber(redis.sha1hex(take_id):sub(1, 1), 16) % 2) / 2))
 local wait = LOOK
 if open and wanted > 0 then
 	local hold = hold_until(chamber)
 	wait = hold > now and hold - now or turns()
+end
+if more then
+	close_lane(wanted - taken)
 end
 return {num(wait_time(wait)), full and 1 or 0, unpack(reply)}

@@ -14,7 +14,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -88,14 +87,10 @@ class Broken(Exception):
 
 
 def wait_until(check, timeout, what, pause=0.01):
-    end = time.monotonic() + timeout
-    while True:
-        value = check()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise BenchError('no %s within %g s' % (what, timeout))
-        time.sleep(pause)
+    try:
+        return rq.wait_until(check, timeout, what, pause)
+    except TimeoutError as e:
+        raise BenchError(str(e)) from None
 
 
 def free_port():

@@ -20,6 +20,7 @@ for folder in ('it', 'queue'):
 import cbor2  # noqa: E402
 import formats  # noqa: E402
 import rq  # noqa: E402
+from rq import wait_until  # noqa: E402,F401
 
 BUILD = os.environ.get('CWC_BUILD', os.path.join(ROOT, 'build', 'release'))
 CTL = os.environ.get('CWCCTL', os.path.join(BUILD, 'cwcctl'))
@@ -50,15 +51,6 @@ def without(mapping, *names, **changes):
 
 def lines(*documents):
     return ''.join(json.dumps(d) + '\n' for d in documents)
-
-
-def wait_until(check, timeout=20, what='condition'):
-    """Polls: what it asks (a process, Redis) has no event to wait for."""
-    end = time.monotonic() + timeout
-    while not check():
-        if time.monotonic() > end:
-            raise TimeoutError('no %s within %g s' % (what, timeout))
-        time.sleep(0.01)
 
 
 class Result:

@@ -4,13 +4,17 @@ of the letters.
 
 queue/PROTOCOL.md, section 13, is the table that these tests stand behind.
 """
+import contextlib
 import os
+import signal
 import socket
 import subprocess
 import threading
+import time
 
 import account
 import gate as gates
+import liar as liars
 import stack as stacks
 from cluster import free_port
 from life_case import LEASE_S, TOTAL, Case as LifeCase, letter
@@ -20,6 +24,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 HOUSE, SENATE = letters.HOUSE, letters.SENATE
 # Few at a time: there must be work left when something breaks.
 SLOWLY = {**TOTAL, 'concurrency': 4}
+# And none is given up, however long a chamber is silent.
+PATIENTLY = {**SLOWLY, **{name + '_timeout': '60s' for name in ('total', 'first_byte', 'connect')}}
 
 
 def mixed(tag, n, codes=(HOUSE, SENATE)):
@@ -61,6 +67,34 @@ class Case(LifeCase):
         posts = self.posts() if posts is None else posts
         return {s['sid']: posts.get((account.delivery_id(*key_of(s)), s['offices'][0]), 0) for s in submissions}
 
+    @contextlib.contextmanager
+    def silent_chambers(self, submissions):
+        """With these letters, if not with earlier ones, four are on the wire, and stay there: whatever is done meanwhile
+        meets POSTs under way. They are answered at the end."""
+        def sent():
+            return len(self.worker.events('letter_sent'))
+
+        def begun():
+            depth = rq.pairs(self.stack.script('depth', int(time.time() * 1e6)))
+            return int(depth['house_begun']) + int(depth['senate_begun'])
+        self.stack.sim.process.send_signal(signal.SIGSTOP)
+        try:
+            self.stack.submit(*submissions)
+            wait_until(lambda: begun() >= 4, what='letters on the wire')
+            before = sent()
+            yield
+        finally:
+            self.stack.sim.process.send_signal(signal.SIGCONT)
+        wait_until(lambda: sent() >= before + 4, what='answers')
+
+    def lose_worker(self):
+        """kill -9 of the worker; the chambers have read what was on its way to them."""
+        self.worker.kill()
+        self.worker.process.wait()
+        def gone():
+            return not any(s['open'] for s in self.stack.sim.stats()['stats'].values())
+        wait_until(gone, what='end of its connections')
+
     def last_post(self):
         """The time, in the simulator's clock, of the newest letter."""
         return max((r['t'] for r in self.stack.sim.records()), default=0.0)
@@ -85,11 +119,12 @@ class Case(LifeCase):
 
 
 def preload(directory):
-    """Builds synced.c; returns the environment that makes redis-server tell what it has synced."""
+    """Builds synced.c; returns the environment that makes redis-server tell what it has synced, to a quick disk."""
     library = os.path.join(directory, 'synced.so')
     subprocess.run([os.environ.get('CC', 'cc'), '-shared', '-fPIC', '-D_GNU_SOURCE', '-O1', '-o', library,
-                    os.path.join(HERE, 'preload', 'synced.c'), '-ldl'], check=True)
-    return {'LD_PRELOAD': library, 'SYNCED_LOG': os.path.join(directory, 'synced')}
+                    os.path.join(HERE, 'preload', 'synced.c')], check=True)
+    return {'LD_PRELOAD': library, 'SYNCED_LOG': os.path.join(directory, 'synced'),
+            'SYNCED_HOLD': os.path.join(directory, 'synced.hold')}
 
 
 class Power(stacks.Stack):
@@ -119,11 +154,25 @@ class Power(stacks.Stack):
         info = os.stat(self.append_file())
         return info.st_size - self.synced().get(info.st_ino, 0)
 
+    def wait_written(self):
+        """All that was acknowledged so far is in the file: nothing was put off."""
+        wait_until(lambda: 'aof_buffer_length:0' in self.redis('INFO', 'persistence'), what='writes to the file')
+
+    def hold_syncs(self):
+        """All that was acknowledged so far is on the disk; nothing from now on, until power is lost."""
+        self.wait_written()
+        info = os.stat(self.append_file())
+        wait_until(lambda: self.synced().get(info.st_ino, 0) >= info.st_size, what='sync')
+        with open(self.preloaded['SYNCED_HOLD'], 'xb'):
+            pass
+
     def lose_power(self):
         """Returns how many bytes were written, but not on the disk."""
         self.kill_redis()
         lost = self.unsynced()
         os.truncate(self.append_file(), os.stat(self.append_file()).st_size - lost)
+        if os.path.exists(self.preloaded['SYNCED_HOLD']):
+            os.remove(self.preloaded['SYNCED_HOLD'])
         return lost
 
 
@@ -148,17 +197,12 @@ class Link:
         self.frozen.clear()
 
     def accept(self):
-        while True:
+        for client in liars.clients(self.listener):
             try:
-                client = self.listener.accept()[0]
-            except OSError:
-                return
-            try:
-                server = gates.dial(self.target)
+                server = liars.dial(self.target)
             except OSError:
                 client.close()
                 continue
-            server.settimeout(None)
             self.sockets += [client, server]
             path = {'replication': False, 'cut': False}
             for a, b in ((client, server), (server, client)):
@@ -185,12 +229,7 @@ class Link:
                 pass
 
     def close(self):
-        for s in [self.listener] + self.sockets:
-            try:
-                s.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-            s.close()
+        liars.close_all([self.listener] + self.sockets)
 
 
 def master_options(port):

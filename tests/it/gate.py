@@ -6,25 +6,11 @@
     gate.at('take', act)            # act() once, when the next TAKE has come and Redis was not asked yet
     gate.answer = lambda name, argv: Error('TRYAGAIN ...')     # until it is None again: instead of Redis
 
-It passes on what it is given, byte for byte, and outlives the Redis behind it. `upstream` may be a function that says
-where the next connection leads: a path of a unix socket or a port on loopback.
+It passes on what it is given, byte for byte, and outlives the Redis behind it.
 """
-import socket
 import threading
 
 import liar as liars
-
-
-def dial(where):
-    if isinstance(where, int):
-        return socket.create_connection(('127.0.0.1', where), timeout=5)
-    s = socket.socket(socket.AF_UNIX)
-    try:
-        s.connect(where)
-    except OSError:
-        s.close()
-        raise
-    return s
 
 
 class Gate(liars.Liar):
@@ -32,21 +18,6 @@ class Gate(liars.Liar):
         self.answer, self.acts, self.fired = None, [], {}
         self.lock = threading.Lock()
         super().__init__(upstream, path)
-
-    def accept(self):
-        while True:
-            try:
-                client = self.listener.accept()[0]
-            except OSError:
-                return
-            try:
-                server = dial(self.upstream() if callable(self.upstream) else self.upstream)
-            except OSError:
-                client.close()  # nobody is there: as refused as it can be
-                continue
-            server.settimeout(None)
-            self.sockets += [client, server]
-            threading.Thread(target=self.serve, args=(client, server), daemon=True).start()
 
     def at(self, name, act, when=lambda: True):
         """Returns an event that is set when act() is done. name: of a script, or a command's first word. when(): whether

@@ -52,6 +52,26 @@ def write(x):
     return b'$%d\r\n%s\r\n' % (len(x), x)
 
 
+def clients(listener):
+    """The connections of those who dial, until the listener is closed."""
+    while True:
+        try:
+            client = listener.accept()[0]
+        except OSError:
+            return
+        yield client
+
+
+def close_all(sockets):
+    """Whoever waits for one of them is woken."""
+    for s in sockets:
+        try:
+            s.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        s.close()
+
+
 def name_of(script):
     """By the comment that each script begins with; TAKE holds ENQUEUE too."""
     return next((n for n in sorted(rq.SCRIPTS, reverse=True) if b'\n-- %s' % n.upper().encode() in script), 'other')
@@ -80,7 +100,24 @@ class Lie:
                 raise TimeoutError('%s: lied %d of %d times' % (self.name, self.told, self.times))
 
 
+def dial(where):
+    """A path of a unix socket, or a port on loopback."""
+    if isinstance(where, int):
+        s = socket.create_connection(('127.0.0.1', where), timeout=5)
+        s.settimeout(None)
+        return s
+    s = socket.socket(socket.AF_UNIX)
+    try:
+        s.connect(where)
+    except OSError:
+        s.close()
+        raise
+    return s
+
+
 class Liar:
+    """upstream: what dial() takes, or a function that says where the next connection leads."""
+
     def __init__(self, upstream, path):
         self.upstream, self.path = upstream, path
         self.scripts, self.lies, self.calls, self.sockets = {}, [], [], []
@@ -110,21 +147,16 @@ class Liar:
         return [argv for n, argv in self.calls if n == name and sid in (None, argv[1].decode())]
 
     def close(self):
-        for s in [self.listener] + self.sockets:
-            try:
-                s.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-            s.close()
+        close_all([self.listener] + self.sockets)
 
     def accept(self):
-        while True:
+        for client in clients(self.listener):
             try:
-                client, server = self.listener.accept()[0], socket.socket(socket.AF_UNIX)
-                self.sockets += [client, server]
-                server.connect(self.upstream)
+                server = dial(self.upstream() if callable(self.upstream) else self.upstream)
             except OSError:
-                return
+                client.close()  # nobody is there: as refused as it can be
+                continue
+            self.sockets += [client, server]
             threading.Thread(target=self.serve, args=(client, server), daemon=True).start()
 
     def serve(self, client, server):
@@ -170,11 +202,7 @@ class SlowPath:
         threading.Thread(target=self.accept, daemon=True).start()
 
     def accept(self):
-        while True:
-            try:
-                client = self.listener.accept()[0]
-            except OSError:
-                return
+        for client in clients(self.listener):
             self.opened += 1
             threading.Thread(target=self.lead, args=(client,), daemon=True).start()
 

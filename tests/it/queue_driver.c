@@ -32,6 +32,7 @@
 #include <uv.h>
 
 #include "queue/queue.h"
+#include "tests/it/queue_driver_json.h"
 
 #define LINE_MAX_BYTES (4 << 20)
 #define ARGV_MAX       64
@@ -57,28 +58,6 @@ static void print(json_t *o)
 	fflush(stdout);
 	free(text);
 	json_decref(o);
-}
-
-static json_t *text(struct span s)
-{
-	json_t *t = json_stringn((const char *)s.p, s.n);
-	return t != NULL ? t : json_pack("{s:I}", "bytes", (json_int_t)s.n);
-}
-
-static json_t *reply_json(const struct resp_reply *r)
-{
-	if (r == NULL || r->type == RESP_NIL)
-		return json_null();
-	if (r->type == RESP_INTEGER)
-		return json_integer(r->integer);
-	if (r->type == RESP_ERROR)
-		return json_pack("{s:o}", "error", text(r->text));
-	if (r->type != RESP_ARRAY)
-		return text(resp_text(r));
-	json_t *a = json_array();
-	for (size_t i = 0; i < r->n; i++)
-		json_array_append_new(a, reply_json(resp_at(r, i)));
-	return a;
 }
 
 static struct request *request_new(const char *id)
@@ -141,65 +120,25 @@ static void on_reply(void *arg, enum err e, const struct resp_reply *r)
 static void on_beat(void *arg, enum err e, const struct queue_beat_answer *a)
 {
 	BUG_ON((a != NULL) != (e == ERR_OK));
-	answer(arg, e,
-	       a == NULL ? NULL
-			 : json_pack("{s:i,s:I,s:I,s:I,s:I,s:I}", "status", (int)a->status, "redis_us",
-				     (json_int_t)a->redis_us, "dead", (json_int_t)a->dead, "unknown",
-				     (json_int_t)a->unknown, "stuck", (json_int_t)a->stuck, "results",
-				     (json_int_t)a->results));
-}
-
-static json_t *taken_json(const struct queue_taken *t)
-{
-	json_t *o = json_pack("{s:I,s:I,s:I,s:I,s:I}", "generation", (json_int_t)t->generation, "begun_us",
-			      (json_int_t)t->begun_us, "first_us", (json_int_t)t->first_us, "rev", (json_int_t)t->rev,
-			      "last_status", (json_int_t)t->last_status);
-	json_object_update_new(o, json_pack("{s:i,s:i,s:i}", "attempt", (int)t->attempt, "crashes", (int)t->crashes,
-					    "unknowns", (int)t->unknowns));
-	json_object_update_new(o, json_pack("{s:o,s:o,s:o,s:o,s:o,s:o}", "sid", text(t->sid), "office", text(t->office),
-					    "token", text(t->token), "why", text(t->why), "bytes", text(t->bytes),
-					    "last", text(t->last)));
-	return o;
+	answer(arg, e, a == NULL ? NULL : beat_json(a));
 }
 
 static void on_take(void *arg, enum err e, const struct queue_take_answer *a)
 {
 	BUG_ON((a != NULL) != (e == ERR_OK));
-	json_t *o = NULL;
-	if (a != NULL) {
-		json_t *jobs = json_array();
-		for (size_t i = 0; i < a->n; i++)
-			json_array_append_new(jobs, taken_json(&a->job[i]));
-		o = json_pack("{s:i,s:I,s:b,s:b,s:o}", "status", (int)a->status, "wait_us", (json_int_t)a->wait_us,
-			      "full", a->full, "adopt", a->adopt, "jobs", jobs);
-	}
-	answer(arg, e, o);
+	answer(arg, e, a == NULL ? NULL : take_json(a));
 }
 
 static void on_begin(void *arg, enum err e, const struct queue_begin_answer *a)
 {
 	BUG_ON((a != NULL) != (e == ERR_OK));
-	answer(arg, e,
-	       a == NULL ? NULL
-			 : json_pack("{s:i,s:o,s:o,s:i,s:i,s:I}", "status", (int)a->status, "delivery_id",
-				     text(a->delivery_id), "date", text(a->date), "attempt", (int)a->attempt,
-				     "unknowns", (int)a->unknowns, "begun_us", (json_int_t)a->begun_us));
+	answer(arg, e, a == NULL ? NULL : begin_json(a));
 }
 
 static void on_settle(void *arg, enum err e, const struct queue_settle_answer *a)
 {
 	BUG_ON((a != NULL) != (e == ERR_OK));
-	json_t *o = NULL;
-	if (a != NULL) {
-		json_t *breakers = json_array();
-		for (size_t i = 0; i < a->n_breakers; i++)
-			json_array_append_new(breakers,
-					      json_pack("[o,b,I]", text(a->breaker[i].what), a->breaker[i].open,
-							(json_int_t)a->breaker[i].until_us));
-		o = json_pack("{s:i,s:o,s:I,s:o}", "status", (int)a->status, "state", text(a->state), "rev",
-			      (json_int_t)a->rev, "breakers", breakers);
-	}
-	answer(arg, e, o);
+	answer(arg, e, a == NULL ? NULL : settle_json(a));
 }
 
 static void on_wait(void *arg, enum err e, int64_t n)
@@ -370,7 +309,8 @@ static bool run_call(const char *what, json_t *a, struct request *r)
 		queue_reap(queue, &x, on_count, r);
 	} else if (strcmp(what, "adopt") == 0) {
 		size_t n = spans(a, 4, argv);
-		queue_adopt(queue, str(a, 2), number(a, 3), argv, n, on_count, r);
+		struct queue_adopt x = { .worker = str(a, 2), .now_us = number(a, 3), .token = argv, .n = n };
+		queue_adopt(queue, &x, on_count, r);
 	} else if (strcmp(what, "hold") == 0) {
 		queue_hold(queue, str(a, 2), number(a, 3), str(a, 4), str(a, 5), on_count, r);
 	} else if (strcmp(what, "wait") == 0) {

@@ -14,9 +14,9 @@ HOLD_S = 0.8  # how long a trouble lasts, at the least
 
 
 class Trouble:
-    """reasons: what not_ready may say meanwhile; none: the worker need not notice. server: the reply is Redis's own;
-    else the gate gives it."""
-    server, reasons, args = True, (), ()
+    """reasons: what not_ready says meanwhile, one of them; none: the worker need not notice. passing: what it may say
+    besides, on the way there or back. server: the reply is Redis's own; else the gate gives it."""
+    server, reasons, passing, args = True, (), (), ()
 
     def start(self, bench):
         raise NotImplementedError
@@ -240,8 +240,8 @@ class Unblocked(Trouble):
 class Slot(Trouble):
     """The slot of the queue is nowhere, is moving, or is at another node."""
 
-    def __init__(self, word, reasons=('queue_busy',)):
-        self.word, self.reasons = word, reasons
+    def __init__(self, word, reasons=('queue_busy',), passing=()):
+        self.word, self.reasons, self.passing = word, reasons, passing
 
     def start(self, bench):
         getattr(bench.cluster, 'start_' + self.word)()
@@ -271,5 +271,7 @@ BROKEN = {
     'killed': Killed(), 'connection lost': Cut(), 'time-out': Silent(),
     'WRONGPASS': setting('requirepass', 'new', 'old', ('queue_denied', 'closed', 'io'), kill=True),
 }
-CLUSTER = {'CLUSTERDOWN': Slot('down'), 'MOVED': Slot('moved'), 'ASK': Slot('ask', ('queue_busy', 'queue_script'))}
+# A slot that moves is half moved first: who calls just then meets what ASK meets.
+CLUSTER = {'CLUSTERDOWN': Slot('down'), 'MOVED': Slot('moved', passing=('queue_script',)),
+           'ASK': Slot('ask', ('queue_busy', 'queue_script'))}
 APPEND = ('--appendonly', 'yes', '--appendfsync', 'always')

@@ -19,7 +19,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -31,6 +30,7 @@ import formats  # noqa: E402
 import letters  # noqa: E402
 import rq  # noqa: E402
 import simctl  # noqa: E402
+from rq import wait_until  # noqa: E402
 
 BUILD = os.environ.get('CWC_BUILD', os.path.join(ROOT, 'build', 'release'))
 KID = 'app-2026'
@@ -110,18 +110,6 @@ def lines(values):
 
 def of_tier(values, measured):
     return {k: x for k, x in values.items() if (k in MEASURED_KEYS) == measured}
-
-
-def wait_until(check, timeout=30, what='condition', pause=0.01):
-    """The first true value of check(). Polls: what it asks (a process, Redis) has no event to wait for."""
-    end = time.monotonic() + timeout
-    while True:
-        value = check()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise TimeoutError('no %s within %g s' % (what, timeout))
-        time.sleep(pause)
 
 
 PROGRAM = os.path.join(BUILD, 'cwc-worker')

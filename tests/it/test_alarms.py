@@ -45,17 +45,18 @@ class Alarms(Case):
         self.worker.wait_event('queue_alarm', n=3)
         self.assertEqual(self.alarms('results'), [4, 8, 4])
 
-    def test_entries_that_nobody_can_read(self):
+    def test_an_entry_that_nobody_can_take_in(self):
+        """Its submission's record is none. It stands aside after three tries; the next one is sent."""
         stack = self.start()
-        stack.redis('XADD', stack.key('in'), '*', 'sid', '')
-        stack.submit(letter('good'))
+        stack.redis('SET', stack.key('sub:broken'), 'x')
+        stack.submit(letter('broken'), letter('good'))
         stack.wait_status('good', letters.HOUSE, 'accepted')
-        for n in range(stack.redis('XLEN', stack.key('stuck')), 1):
-            stack.redis('XADD', stack.key('stuck'), '*', 'entry', str(n))
-        self.assertEqual(self.worker.wait_event('queue_alarm')['reason'], 'stuck')
+        alarm = self.worker.wait_event('queue_alarm')
+        self.assertEqual((alarm['reason'], alarm['count']), ('stuck', 1))
+        self.assertEqual([e['sid'] for e in stack.stream('stuck')], ['broken'])
 
     def test_memory(self):
-        """Asked for when the worker becomes a member, and then each minute."""
+        """Asked for when the worker becomes a member (and each minute after that: tests/scenario/alarms-memory.scn)."""
         self.start(alarms={'memory': 1}, redis=['--maxmemory', '64mb'])
         alarm = self.worker.wait_event('queue_alarm')
         self.assertEqual(alarm['reason'], 'memory')

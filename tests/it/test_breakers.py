@@ -36,6 +36,14 @@ class Breakers(Case):
     def wait_breaker(self, what, *states):
         wait_until(lambda: (self.breaker(what) or ('closed',))[0] in states, what='breaker of %s %s' % (what, states))
 
+    def at_rest(self):
+        """(POSTs so far, how often it opened) while it is open and no worker has a letter, else None: when it opens,
+        some are under way."""
+        before = self.breaker(DEAD)
+        posts = self.stack.sim.count(office=DEAD)
+        quiet = not self.stack.keys('held:*')
+        return (posts, before[1]) if quiet and before[0] == 'open' and self.breaker(DEAD)[:2] == before[:2] else None
+
     def depth(self):
         return rq.pairs(self.stack.script('depth', int(time.time() * 1e6)))
 
@@ -73,13 +81,15 @@ class Breakers(Case):
         some = [letter('probe-%02d' % n, DEAD) for n in range(8)]
         stack.submit(*some)
         self.wait_breaker(DEAD, 'open')
-        wait_until(lambda: stack.sim.stats()['stats']['senate']['in_flight'] == 0, what='stragglers')
-        wait_until(lambda: self.breaker(DEAD)[1] == 1 or self.breaker(DEAD)[1] > 1, what='first opening')
-        posts, opens = stack.sim.count(office=DEAD), self.breaker(DEAD)[1]
-        wait_until(lambda: self.breaker(DEAD)[:2] == ('open', opens + 2), what='two probes', timeout=40)
+        posts, opens = wait_until(self.at_rest, what='stragglers')
+        wait_until(lambda: self.breaker(DEAD)[:2] == ('open', opens + 2), what='two probes', timeout=60)
+        until = time.time() + self.breaker(DEAD)[2]
         # One POST for each time that it opened again, of three workers with eight letters.
         self.assertEqual(stack.sim.count(office=DEAD), posts + 2)
-        self.assertGreater(self.breaker(DEAD)[2], 2)
+        # One second at first; now four or more, and before the last probe two or more.
+        times = [r['t'] for r in stack.sim.records(office=DEAD)]
+        self.assertGreater(times[-1] - times[-2], 1.5)
+        self.assertGreater(until - times[-1], 3)
         stack.sim.clear_faults()
         stack.admin('resume', DEAD)  # a person does not wait
         self.assertIsNone(self.breaker(DEAD))

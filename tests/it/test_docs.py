@@ -1,9 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""The documentation is true: its tables are what the programs say, its commands run, its links lead somewhere.
+"""The documentation is true: its tables are what the programs say, its commands run, its links lead somewhere, and the
+runbook has a row for each name that an operator can meet, and none for any other.
 
 test_docs.py --write fills the tables of README.md anew.
 """
+import json
 import os
 import re
 import stat
@@ -12,7 +14,7 @@ import sys
 import tempfile
 import unittest
 
-from stack import BUILD, ROOT, Stack, letters
+from stack import BUILD, ROOT, Stack, letters, wait_until
 
 DOCUMENTS = ['README.md', 'SECURITY.md', 'CHANGELOG.md', 'queue/PROTOCOL.md', 'queue/FORMATS.md', 'ops/RUNBOOK.md']
 WORKER = os.path.join(ROOT, BUILD, 'cwc-worker')
@@ -128,11 +130,83 @@ def document(name):
 
 
 def console_commands(name):
-    """Lines that start with '$ ' in blocks marked console."""
-    for block in re.findall(r'^```console\n(.*?)^```', document(name), re.S | re.M):
+    """Lines that start with '$ ' in blocks marked console, those within lists too."""
+    for block in re.findall(r'^ *```console\n(.*?)^ *```', document(name), re.S | re.M):
         for line in block.splitlines():
-            if line.startswith('$ '):
-                yield line[2:]
+            if line.lstrip().startswith('$ '):
+                yield line.lstrip()[2:]
+
+
+def anchors(text):
+    """Of the headings, as they are made from them."""
+    return {re.sub(r'[^\w -]', '', heading.strip().lower()).replace(' ', '-')
+            for heading in re.findall(r'^#+ (.*)$', re.sub(r'^ *```.*?^ *```', '', text, flags=re.S | re.M), re.M)}
+
+
+# --- what the runbook must have a row for ---------------------------------------------------------
+
+def macro(path, name):
+    """The rows X(...) of an X-macro, each as the list of its strings and words."""
+    body = re.search(r'#define %s\(X\)(.*?[^\\])\n' % name, document(path), re.S).group(1)
+    return [re.findall(r'"([^"]*)"|(\w+)', row) for row in re.findall(r'X\((.*?)\)(?=\s*(?:\\|$|/\*))', body, re.S)]
+
+
+def word(cell):
+    return cell[0] or cell[1]
+
+
+def log_events():
+    """name -> level"""
+    return {word(row[1]): word(row[2]).lower() for row in macro('worker/base/log.h', 'LOG_EVENTS')}
+
+
+def error_names():
+    return {'ERR_' + word(row[0]): word(row[1]) for row in macro('worker/base/err.h', 'ERR_LIST')}
+
+
+# Where the errors come from that make a worker not ready; NOT_FOUND: a script that the program does not have.
+QUEUE_SOURCES = ('queue/conn.c', 'queue/queue.c', 'queue/queue_calls.c', 'queue/queue_reply.c', 'queue/resp.c',
+                 'worker/base/dial.c', 'worker/base/stream.c', 'worker/engine_queue.c', 'worker/engine_take.c')
+NEVER_A_REASON = {'ERR_OK', 'ERR_NOT_FOUND'}
+
+
+def readiness_reasons():
+    body = re.search(r'^bool engine_ready\(.*?^}', document('worker/engine.c'), re.S | re.M).group(0)
+    used = set().union(*(re.findall(r'\bERR_[A-Z_]+\b', document(path)) for path in QUEUE_SOURCES))
+    return set(re.findall(r'"(\w+)"', body)) | {error_names()[e] for e in used - NEVER_A_REASON}
+
+
+def alarm_names():
+    """name -> default"""
+    source = re.search(r'names\[ALARMS\] = \{(.*?)\}', document('worker/engine_watch.c'), re.S).group(1)
+    names = re.findall(r'"(\w+)"', source)
+    defaults = dict(re.findall(r'^#?(\w+) = (\w+)$', document('config/host.conf').split('[alarms]')[1], re.M))
+    return {name: defaults[name] for name in names}
+
+
+def outcomes():
+    """name -> class"""
+    return {word(row[1]): word(row[2]).lower() for row in macro('cwc/outcome.h', 'OUTCOMES')}
+
+
+def fates():
+    return {word(row[1]) for row in macro('ops/cwcctl/reconcile.h', 'RECONCILE_FATES')}
+
+
+def fsck_codes():
+    """Those that cwcctl knows, and those that the scripts say."""
+    table = re.search(r'fsck_codes\[\] = \{(.*?)^\};', document('ops/cwcctl/fsck_report.c'), re.S | re.M).group(1)
+    scripts = document('queue/lua/fsck.lua') + document('queue/lua/fsck_jobs.lua')
+    said = set(re.findall(r"\b(?:off|remove)\('([a-z-]+)'", scripts))
+    said |= {place + '-left' for place in re.findall(r"entry\('(\w+)'", scripts)}
+    return set(re.findall(r'^\t\{ "([a-z-]+)"', table, re.M)) | said
+
+
+def rows(name, path='ops/RUNBOOK.md'):
+    """[(names in the first column, the other columns)] of the table between the marks of this name."""
+    text = re.search(r'<!-- %s -->\n(.*?)<!-- /%s -->' % (name, name), document(path), re.S).group(1)
+    cells = [[c.strip() for c in line.strip('|').split(' | ')] for line in text.splitlines()[2:]]
+    return [(re.findall(r'`([^`]+)`', c[0]), c[1:]) for c in cells]
 
 
 class Tables(unittest.TestCase):
@@ -160,13 +234,59 @@ class Tables(unittest.TestCase):
         self.assertEqual(p.returncode, 0)
 
 
+class Runbook(unittest.TestCase):
+    """It has each name once, in its own table, and no name that does not exist."""
+
+    def compare(self, table, names):
+        found = [n for row, _ in rows(table) for n in row]
+        self.assertGreater(len(names), 4)
+        self.assertEqual(sorted(found), sorted(names), 'the table %s of ops/RUNBOOK.md' % table)
+        for row, cells in rows(table):
+            self.assertTrue(all(cells), row)
+
+    def test_log_events(self):
+        self.compare('events', log_events())
+        for names, cells in rows('events'):
+            self.assertEqual({cells[0]}, {log_events()[n] for n in names})
+
+    def test_readiness_reasons(self):
+        self.compare('reasons', readiness_reasons())
+
+    def test_alarms(self):
+        self.compare('alarms', alarm_names())
+        for (name,), cells in rows('alarms'):
+            self.assertEqual(cells[0], alarm_names()[name])
+
+    def test_outcomes(self):
+        self.compare('operator', outcomes())
+        for names, cells in rows('operator'):
+            self.assertEqual({cells[0]}, {outcomes()[n] for n in names})
+
+    def test_findings_of_fsck(self):
+        self.compare('fsck', fsck_codes())
+
+    def test_the_protocol_has_all_findings_of_fsck(self):
+        section = document('queue/PROTOCOL.md').split('\n## 15. ')[1]
+        self.assertEqual(fsck_codes() - set(re.findall(r'`([a-z-]+)`', section)), set())
+
+    def test_words_of_reconcile(self):
+        self.compare('fates', fates())
+
+    def test_the_manual_has_all_log_events(self):
+        page = document('ops/man/cwc-worker.8')
+        listed = re.search(r'^\.SH LOGS$(.*?)^\.SH', page, re.S | re.M).group(1)
+        heads = ' '.join(re.findall(r'^\.TP\n(.*)$', listed, re.M))
+        self.assertEqual(sorted(re.findall(r'\\fB(\w+)\\fR', heads)), sorted(log_events()))
+
+
 class Links(unittest.TestCase):
     def test_links_lead_somewhere(self):
         for name in DOCUMENTS:
-            text = document(name)
-            for target in re.findall(r'\]\(([^)#]+)(?:#[^)]*)?\)', text):
-                path = os.path.normpath(os.path.join(ROOT, os.path.dirname(name), target))
-                self.assertTrue(os.path.exists(path), '%s links to %s' % (name, target))
+            for target, anchor in re.findall(r'\]\(([^)#\s]*)(?:#([^)\s]*))?\)', document(name)):
+                path = os.path.normpath(os.path.join(ROOT, os.path.dirname(name), target)) if target else name
+                self.assertTrue(os.path.exists(os.path.join(ROOT, path)), '%s links to %s' % (name, target))
+                if anchor and path.endswith('.md'):
+                    self.assertIn(anchor, anchors(document(path)), '%s links to %s#%s' % (name, target, anchor))
 
     def test_make_targets_exist(self):
         listed = subprocess.run(['make', '-s', 'help'], cwd=ROOT, capture_output=True, text=True, timeout=60,
@@ -180,8 +300,9 @@ class Links(unittest.TestCase):
 class Install(unittest.TestCase):
     def test_install(self):
         with tempfile.TemporaryDirectory() as d:
-            subprocess.run(['make', '-s', 'install', 'DESTDIR=' + d], cwd=ROOT, stdout=subprocess.DEVNULL, timeout=300,
-                           check=True)
+            build = os.environ.get('CWC_BUILD', 'build/release')
+            subprocess.run(['make', '-s', 'install', 'DESTDIR=' + d, 'B=' + build], cwd=ROOT, stdout=subprocess.DEVNULL,
+                           timeout=300, check=True)
             for path in ('usr/sbin/cwc-worker', 'usr/bin/cwcctl', 'usr/share/man/man8/cwc-worker.8',
                          'usr/share/man/man5/cwc-worker.conf.5', 'usr/share/man/man1/cwcctl.1',
                          'usr/lib/systemd/system/cwc-worker.service', 'usr/share/doc/cwc-worker/PROTOCOL.md'):
@@ -196,38 +317,85 @@ class Install(unittest.TestCase):
 
 
 class Commands(unittest.TestCase):
-    """Every command in a console block runs, against a system that is up."""
+    """Every command in a console block runs, against a system that is up, and has something to work on."""
+
+    def setUp(self):
+        self.stack = Stack(jobs={'attempts': 1, 'backoff_base': '1ms'})
+        self.addCleanup(self.stack.close)
+        self.stack.start()
+        self.worker = self.stack.start_worker()
+        self.dir, self.made = self.stack.path('here'), 0
+        os.mkdir(self.dir)
+        for name in os.listdir(ROOT):
+            os.symlink(os.path.join(ROOT, name), os.path.join(self.dir, name))
+        self.good = list(letters.sample(3))
+        self.stack.submit(*self.good)
+        self.stack.wait_results(sum(len(s['offices']) for s in self.good))
+        self.write('outbox.txt', ''.join('%s %s\n' % (s['sid'], ','.join(s['offices'])) for s in self.good))
+        self.make_shims()
+
+    def make_shims(self):
+        """The programs by their names, as they are called where they are installed."""
+        os.mkdir(self.stack.path('bin'))
+        for program, words in {
+                'cwcctl': '%s "$@" --redis unix:%s' % (CTL, self.stack.redis_path),
+                'cwc-worker': '%s "$@"' % WORKER,
+                'journalctl': 'cat %s' % self.worker.log_path,
+                'redis-cli': '%s -s %s "$@"' % ('/usr/bin/redis-cli', self.stack.redis_path)}.items():
+            path = self.write(self.stack.path('bin/' + program), '#!/bin/sh\nexec %s\n' % words)
+            os.chmod(path, stat.S_IRWXU)
+
+    def write(self, name, text):
+        path = os.path.join(self.dir, name)
+        with open(path, 'w', encoding='ascii') as f:
+            f.write(text)
+        return path
+
+    def ends_as(self, state, **fault):
+        """(sid, office) of a new letter that meets this fault and ends so."""
+        self.made += 1
+        submission = letters.base('%s-%d' % (state, self.made))
+        letter = submission['sid'], submission['offices'][0]
+        self.stack.sim.close_idle()
+        self.stack.sim.fault(chamber='house', **fault)
+        try:
+            self.stack.submit(submission)
+            self.stack.wait_status(*letter, state)
+        finally:
+            self.stack.sim.clear_faults()
+        return letter
+
+    def letter_for(self, command):
+        """What the command is about: a letter that was accepted, is dead, or of unknown fate."""
+        if command.startswith('cwcctl dead '):
+            return self.ends_as('dead', action='tls_refuse')
+        if command.startswith('cwcctl unknown '):
+            return self.ends_as('unknown', action='accept_then_500')
+        return self.good[0]['sid'], self.good[0]['offices'][0]
+
+    def run_command(self, name, command):
+        sid, office = self.letter_for(command)
+        self.write('confirmed.txt', '%s %s\n' % (sid, office))
+        env = {**os.environ, 'PATH': self.stack.path('bin') + ':' + os.environ['PATH'], 'SID': sid, 'OFFICE': office,
+               'DELIVERY_ID': self.stack.job(sid, office)['delivery_id']}
+        with self.subTest(document=name, command=command):
+            p = subprocess.run(['sh', '-c', command], cwd=self.dir, env=env, stdin=subprocess.DEVNULL,
+                               capture_output=True, text=True, timeout=60, check=False)
+            self.assertEqual(p.returncode, 0, p.stdout + p.stderr)
 
     def test_commands(self):
-        with Stack() as stack:
-            stack.start_worker()
-            good = list(letters.sample(3))
-            stack.submit(*good)
-            stack.wait_results(sum(len(s['offices']) for s in good))
-            self.run_all(stack, good[0])
-
-    def run_all(self, stack, submission):
-        shims = stack.path('bin')
-        os.mkdir(shims)
-        for program, words in {
-                'cwcctl': '%s "$@" --redis unix:%s' % (CTL, stack.redis_path),
-                'cwc-worker': '%s "$@"' % WORKER,
-                'redis-cli': '%s -s %s "$@"' % ('/usr/bin/redis-cli', stack.redis_path)}.items():
-            path = os.path.join(shims, program)
-            with open(path, 'w', encoding='ascii') as f:
-                f.write('#!/bin/sh\nexec %s\n' % words)
-            os.chmod(path, stat.S_IRWXU)
-        env = {**os.environ, 'PATH': shims + ':' + os.environ['PATH'], 'SID': submission['sid'],
-               'OFFICE': submission['offices'][0]}
         n = 0
         for name in DOCUMENTS:
             for command in console_commands(name):
-                with self.subTest(document=name, command=command):
-                    p = subprocess.run(['sh', '-c', command], cwd=ROOT, env=env, stdin=subprocess.DEVNULL,
-                                       capture_output=True, text=True, timeout=60, check=False)
-                    self.assertEqual(p.returncode, 0, p.stdout + p.stderr)
-                    n += 1
-        self.assertGreater(n, 5)
+                self.run_command(name, command)
+                n += 1
+            self.assertEqual(json.loads(self.holds()), [], '%s leaves a hold' % name)
+        self.assertGreater(n, 50)
+        wait_until(lambda: not self.stack.busy(), what='idle queue')
+
+    def holds(self):
+        return subprocess.run([CTL, 'holds', '--json', '--redis', 'unix:' + self.stack.redis_path], check=True,
+                              capture_output=True, text=True, timeout=20).stdout
 
 
 if __name__ == '__main__':

@@ -28,13 +28,15 @@ class Failover(Case):
         return stack, some
 
     def lag(self, more):
-        """From now on the replica gets nothing, and `more` letters are sent. Returns the time when it began."""
+        """From now on the replica gets nothing, and `more` letters are sent. Returns a time in the simulator's clock:
+        of what was sent until then the replica knows that it began."""
         wait_until(lambda: not self.stack.stream('in'), what='intake')
+        known = self.last_post()
         self.stack.replicate()
         self.stack.link.freeze()
         before = self.last_post()
         wait_until(lambda: sum(self.posts(before + 1e-6).values()) >= more, what='letters sent meanwhile')
-        return before
+        return known
 
     def house_only(self, submissions):
         return [s for s in submissions if s['offices'][0] == HOUSE]
@@ -99,8 +101,7 @@ class Failover(Case):
         refuses the copy, and a person is asked."""
         stack, some = self.begin()
         since = self.lag(8)
-        self.worker.kill()
-        self.worker.process.wait()
+        self.lose_worker()
         in_lag = {sid for sid, n in self.sent(some, self.posts(since + 1e-6)).items() if n}
         stack.fail_over()
         stack.start_worker('w2')
@@ -143,8 +144,7 @@ class Replicated(Failover):
         count = sum(self.sent(house).values())
         wait_until(lambda: self.worker.events('queue_replicas'), what='queue_replicas')
         self.assertEqual(sum(self.sent(house).values()), count)
-        self.worker.kill()
-        self.worker.process.wait()
+        self.lose_worker()
         stack.fail_over()
         # The new master has no replica: letters to the House wait until somebody says what is enough now.
         stack.values['measured_queue'] = {}

@@ -10,7 +10,7 @@ import unittest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import stack as stacks  # noqa: E402
 from cluster import Cluster  # noqa: E402
-from durable import Case, mixed  # noqa: E402
+from durable import PATIENTLY, Case, mixed  # noqa: E402
 from stack import rq, wait_until  # noqa: E402
 
 
@@ -30,13 +30,12 @@ class Clustered(stacks.Stack):
 
 
 class Away(Case):
-    def sending(self, kind=stacks.Stack, n=60, **options):
+    def sending(self, kind=stacks.Stack, **options):
         stack = self.start(kind, **options)
         self.slow_chambers(80)
-        some = mixed('letter', n)
+        some = mixed('letter', 60)
         stack.submit(*some)
         self.wait_results(8)
-        self.wait_in_flight(4)
         return stack, some
 
     def is_ready(self):
@@ -51,27 +50,29 @@ class Away(Case):
 
     def test_readonly(self):
         """A replica of nobody for a while, and a master again: an aborted failover."""
-        stack, some = self.sending()
+        stack, some = self.start(chamber=PATIENTLY), mixed('letter', 60)
         for n in 1, 2:
-            stack.redis('REPLICAOF', '127.0.0.1', '1')
-            wait_until(lambda: self.worker.process.poll() is None and not self.is_ready(), what='not_ready')
-            wait_until(lambda: not stack.sim.stats()['stats']['house']['in_flight'], what='answers')
+            with self.silent_chambers(some[30 * n - 30:30 * n]):
+                stack.redis('REPLICAOF', '127.0.0.1', '1')
+                wait_until(lambda: self.worker.process.poll() is None and not self.is_ready(), what='not_ready')
             stack.redis('REPLICAOF', 'NO', 'ONE')
             self.worker.wait_event('ready', n=n + 1)
-            if n == 1:
-                self.wait_in_flight(4)
+            stack.wait_results(30 * n)
         self.assertIn('queue_busy', {e['reason'] for e in self.worker.events('not_ready')})
         self.goes_on(some)
 
     def test_loading(self):
         """A restart that takes its time: the port is open, the data is not there yet."""
-        stack, some = self.sending(redis=['--appendonly', 'yes', '--appendfsync', 'always', '--rdbcompression', 'no',
-                                          '--enable-debug-command', 'yes'])
+        redis = ['--appendonly', 'yes', '--appendfsync', 'always', '--rdbcompression', 'no', '--enable-debug-command', 'yes']
+        stack = self.start(chamber=PATIENTLY, redis=redis)
+        some = mixed('letter', 60)
+        stack.submit(*some[:30])
+        self.wait_results(8)
         stack.redis('DEBUG', 'POPULATE', 1000, 'filling', 1000)
         stack.redis('BGREWRITEAOF')
         wait_until(lambda: 'aof_rewrite_in_progress:0' in stack.redis('INFO', 'persistence'), what='rewritten file')
-        self.wait_in_flight(4)
-        stack.kill_redis()
+        with self.silent_chambers(some[30:]):
+            stack.kill_redis()
         stack.redis_args += ['--key-load-delay', '15000', '--loading-process-events-interval-bytes', '1024']
         starting = threading.Thread(target=stack.start_redis)
         starting.start()
@@ -95,10 +96,10 @@ class Away(Case):
     def test_moved(self):
         """The slot and all its keys go to another node. The worker dials its own address only: it waits, says so, and goes
         on when the slot is back."""
-        stack, some = self.sending(Clustered)
-        stack.cluster.start_moved()
-        self.assertEqual(self.worker.wait_event('not_ready')['reason'], 'queue_busy')
-        wait_until(lambda: not stack.sim.stats()['stats']['house']['in_flight'], what='answers')
+        stack, some = self.start(Clustered, chamber=PATIENTLY), mixed('letter', 60)
+        with self.silent_chambers(some):
+            stack.cluster.start_moved()
+            self.assertIn(self.worker.wait_event('not_ready')['reason'], ('queue_busy', 'queue_script'))
         at_other = stack.cluster.other('XLEN', stack.key('results'))
         sent = sum(self.posts().values())
         with self.assertRaisesRegex(rq.RedisError, 'MOVED'):

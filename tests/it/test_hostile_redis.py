@@ -3,10 +3,7 @@
 """Redis may be anybody's: what it says can delay a letter, but it cannot stop the worker, choose where a letter goes or
 what is in it, have one sent twice, or have a receipt signed for what never left. Each test lets a liar (liar.py) answer
 a call wrongly; then the truth is told again, and the letter must arrive."""
-import fcntl
-import json
 import os
-import subprocess
 import sys
 import time
 import unittest
@@ -18,11 +15,9 @@ import stack as stacks  # noqa: E402
 from liar import Error, Status  # noqa: E402
 from life_case import LEASE_S, TOTAL, letter  # noqa: E402
 from stack import letters, rq, wait_until  # noqa: E402
-from test_secrets import readable_memory  # noqa: E402
 
 JOBS = {'attempts': 3, 'backoff_base': '50ms', 'backoff_cap': '200ms'}
 LEAST, MOST = b'-9223372036854775808', b'9223372036854775807'
-F_SETPIPE_SZ = 1031
 WRAPPED = b'4294967496'  # 200, cut to 32 bits
 HOUSE, SENATE = letters.HOUSE, letters.SENATE
 # What a job given back needs at most: a lease until it is seen, and the way to the chamber.
@@ -443,79 +438,6 @@ class Leaving(unittest.TestCase):
             self.assertEqual(worker.stop(), 0)
             self.assertEqual((stack.keys('held:*'), stack.redis('ZCARD', stack.key('workers'))), ([], 0))
             self.assertEqual(stack.job('unheard', HOUSE)['state'], 'wait')
-
-
-class Around(unittest.TestCase):
-    """What else may stand still or be slow: the path to a chamber, the reader of the log."""
-
-    def test_slow_connect(self):
-        """A connection that opens only after the leave to send is over uses no attempt."""
-        stack = stacks.Stack(lease='3s', jobs={**JOBS, 'attempts': 1}, measured_house={'offices_url': ''})
-        self.addCleanup(stack.close)
-        stack.start()
-        slow = liars.SlowPath(stack.sim.house, 2.3)
-        self.addCleanup(slow.close)
-        stack.values['house'] = {'address': slow.address}
-        worker = stack.start_worker()
-        stack.submit(letter('slow'))
-        worker.wait_event('letter_later')
-        self.assertEqual(stack.job('slow', HOUSE)['attempt'], '0')
-        slow.lifted.set()
-        result = stack.wait_results(1)[0]
-        self.assertEqual((result['outcome'], result['attempt'], stack.sim.count()), ('accepted', '1', 1))
-        self.assertGreaterEqual(slow.opened, 2)
-        stack.wait_idle()
-        account.check(self, stack)
-
-    def test_unread_log(self):
-        """The log's reader stands still: letters go on; when it reads again, it is told how much it missed."""
-        stack = stacks.Stack(lease='3s')
-        self.addCleanup(stack.close)
-        stack.start()
-        args = stack.write_config('w1')
-        reader, writer = os.pipe()
-        self.addCleanup(os.close, reader)
-        fcntl.fcntl(writer, F_SETPIPE_SZ, 4096)
-        process = subprocess.Popen([stacks.PROGRAM, *args], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                   stderr=writer)
-        os.close(writer)
-        self.addCleanup(lambda: (process.kill(), process.wait()))
-        stack.learn_keys()
-        some = list(letters.sample(40, seed=3))
-        jobs = sum(len(s['offices']) for s in some)
-        stack.submit(*some)
-        stack.wait_results(jobs, timeout=20)
-        os.set_blocking(reader, False)
-        self.assertLessEqual(len(os.read(reader, 1 << 16)), 4096)
-        os.set_blocking(reader, True)
-        stack.submit(letter('later'))
-        stack.wait_results(jobs + 1, timeout=20)
-        process.terminate()
-        with open(os.dup(reader), encoding='utf-8') as f:
-            lines = [json.loads(line) for line in f]
-        self.assertGreater(max(line.get('dropped', 0) for line in lines), 40)
-        self.assertEqual(process.wait(10), 0)
-        stack.wait_idle()
-        account.check(self, stack, [*some, letter('later')])
-
-    def test_api_key_in_memory(self):
-        """After the letters, and after their connections, the heap has no copy of the key that went with them."""
-        with stacks.Stack() as stack:
-            worker = stack.start_worker()
-            with open('/proc/%d/maps' % worker.pid, encoding='utf-8') as f:
-                if 'libasan' in f.read():
-                    self.skipTest('the sanitizer keeps what was freed')
-            with open(stack.sim.key_file, 'rb') as f:
-                key = f.read().strip()
-            worker.wait_event('offices_loaded', n=2)
-            locked = {where for where, data in readable_memory(worker.pid) if key in data}
-            stack.submit(*(letter('key-%d' % n, (HOUSE, SENATE)[n % 2]) for n in range(8)))
-            stack.wait_results(8)
-            stack.sim.close_idle()
-            stack.wait_idle()
-            found = {where for where, data in readable_memory(worker.pid) if key in data}
-            self.assertEqual({where for where in found if 'heap' in where}, set())
-            self.assertLessEqual(found, locked)
 
 
 if __name__ == '__main__':

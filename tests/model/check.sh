@@ -228,6 +228,8 @@ mutant() {
 	mutant 'SETTLE unknown without a mark' hidden NO_MARK -DSENATE $(budget 2 2)
 	mutant 'a stale token settles' stale STALE_SETTLES $(budget 2 2)
 	mutant 'adopt gives back a posting job' holder ADOPT_POSTING $(budget 2 2)
+	mutant 'adopt calls unsent what was begun' hidden ADOPT_UNSENT $(budget 1 1)
+	mutant 'the same, Senate' hidden ADOPT_UNSENT -DSENATE $(budget 1 1)
 	mutant 'begin without a look at the token' place BEGIN_WITHOUT_TOKEN $(budget 2 2)
 	mutant 'a GO is used past its grant' holder NO_GRANT $(budget 2 2)
 	mutant 'a late acceptance is hidden' hidden LATE_HIDDEN -DSENATE $(budget 2 2)

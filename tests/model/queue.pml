@@ -753,13 +753,11 @@ inline settle(w, o)
 
 /* --- REAP, ADOPT --------------------------------------------------------------------------------------------------- */
 
-inline reap_job(o)
+/* forsaken(), and the rest of recall(): why_ is what is to become of it so far. */
+inline forsaken(o)
 {
 	i_ = j[o].token;
-	j[o].n_crashes++;
 	where_ = wait;
-	why_ = j[o].why;
-	IF_(j[o].n_crashes > CRASHES && why_ == none, why_ = crashes);
 	if
 	:: j[o].state == taken -> reason(o, 0)
 	:: else ->
@@ -779,7 +777,15 @@ inline reap_job(o)
 #endif
 	fi;
 	way_back(o);
-	flight_leave(i_);
+	flight_leave(i_)
+}
+
+inline reap_job(o)
+{
+	j[o].n_crashes++;
+	why_ = j[o].why;
+	IF_(j[o].n_crashes > CRASHES && why_ == none, why_ = crashes);
+	forsaken(o);
 	printf("office %d: taken back by REAP -> %e, why %e\n", o, j[o].state, j[o].why)
 }
 
@@ -807,15 +813,20 @@ inline reap(w, v)
 #define ADOPTABLE(o, w) (j[o].token == LOST && j[o].holder == (w))
 #endif
 
+/* What is begun was known to its worker once: its SETTLE is forgotten. */
 inline adopt_job(o)
 {
+	why_ = j[o].why;
+#ifdef BUG_ADOPT_UNSENT
 	i_ = j[o].token;
 	where_ = wait;
-	why_ = j[o].why;
 	reason(o, 0);
 	IF_(j[o].state == begun, j[o].attempt--);
 	way_back(o);
 	flight_leave(i_);
+#else
+	forsaken(o);
+#endif
 	printf("office %d: given back by ADOPT -> %e, why %e\n", o, j[o].state, j[o].why)
 }
 
@@ -868,11 +879,21 @@ inline stall(w)
 	faults++
 }
 
-/* A job whose GO did not arrive is forgotten; a POST under way and a SETTLE go on. */
+/* A job whose GO did not arrive may be begun on record: it is settled as not sent. A POST under way and a SETTLE go on. */
 inline lost(w)
 {
 	printf("worker %d: connection lost in %e\n", w, s[w].phase);
-	IF_(s[w].phase == ready || s[w].phase == go, name_ = w; forget(w));
+	IF_(s[w].phase == ready || s[w].phase == go, decide(w, v_not_sent));
+	adopt[w] = 1;
+	faults++
+}
+
+/* SETTLE is acknowledged, and a failover forgets it. Its worker says it again for a minute only: here no more. */
+inline forgotten(w)
+{
+	printf("worker %d: SETTLE %e is forgotten\n", w, s[w].what);
+	name_ = w;
+	forget(w);
 	adopt[w] = 1;
 	faults++
 }
@@ -947,6 +968,8 @@ end:
 		retries++; s[w].what = v_defer }
 	:: d_step { s[w].phase == settling && !down[w] && faults < FAULTS ->
 		o_ = s[w].office; settle(w, o_); adopt[w] = 1; faults++; printf("worker %d: reply lost\n", w) }
+	:: d_step { s[w].phase == settling && !down[w] && faults < FAULTS && j[s[w].office].state == begun &&
+		    j[s[w].office].token == TOKEN(w) -> forgotten(w) }
 	:: d_step { !down[w] && faults < FAULTS && (lease[w] != gone || s[w].phase != idle) -> crash(w, 0) }
 	:: d_step { !down[w] && faults < FAULTS && !down[1 - w] -> crash(w, 1) }
 	:: d_step { !down[w] && faults < FAULTS && lease[w] == live -> stall(w) }

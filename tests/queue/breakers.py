@@ -60,7 +60,9 @@ class Breakers:
     def taken(self, i):
         """A receiver that failed last gets one letter at a time."""
         if not i['why'] and int(read(self.sim.r, i['office'])['run']) > 0:
-            need(self.sim.r('SCARD', '{q}:fly:' + i['office']) == 1, 'more than one for an office that fails', i['id'])
+            mine = [jid for jid in self.sim.need if jid.endswith(':' + i['office'])]
+            jobs = [self.sim.r('HMGET', '{q}:job:' + jid, 'state', 'why') for jid in mine]
+            need(jobs.count(['taken', '']) + jobs.count(['begun', '']) == 1, 'more than one for an office that fails', i['id'])
 
     def before(self, i, site):
         """Which breakers a SETTLE will ask, with what they are."""
@@ -78,15 +80,19 @@ class Breakers:
             need(not word or (word == 'open') == (site < 0), 'moved the wrong way', what, word, site)
             if self.sim.trouble:
                 continue
-            want = self.answer(what, b, site, i)
+            want = self.answer(what, b, site, i, asked[1][1])
             need(word == want, 'breaker', what, 'is', word, 'should', want, b, site)
             if word == 'open':
                 self.opened(what, int(until))
         need(not moved, 'moved another breaker', moved)
 
-    def answer(self, what, b, site, i):
+    def answer(self, what, b, site, i, own):
         if b['state'] in ('open', 'half'):
             if b['token'] != i['token']:
+                return ''
+            if site < 0 and what != i['office'] and own['state'] in ('open', 'half') \
+                    and len(set(b['in_run'].split(',')) - {'-'} | {i['office']}) < 3:
+                self.sim.stat['probes of a dead office'] += 1
                 return ''
             if site > 0:
                 self.resumed(what)

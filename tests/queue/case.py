@@ -77,6 +77,9 @@ class ProtocolCase(unittest.TestCase):
     def reap(self, worker='w/2', house=0, senate=1, crashes=3, after=60 * SECOND, chunk=100):
         return self.call('reap', worker, self.now, after, crashes, house, senate, chunk)
 
+    def adopt(self, *tokens, worker='w/1', house=0, senate=1, after=60 * SECOND):
+        return self.call('adopt', worker, self.now, after, house, senate, *tokens)
+
     def admin(self, verb, *args):
         return self.call('admin', verb, 'op', *args)
 

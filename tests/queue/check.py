@@ -4,6 +4,7 @@
 
   check.py                                        about 20 s
   check.py --runs 30 --faults .1 --lost .08       a command fails in 10 % of the script calls, 8 % of the replies get lost
+  check.py --runs 30 --forgotten .4               40 % of the SETTLEs after a POST are forgotten by a failover (5 % by default)
   check.py --runs 20 --clock --lost .03           the server's clock steps by 4 s and by 1 h, both ways
   check.py --runs 10 --sick --steps 1500          receivers are often away: breakers
 """
@@ -38,13 +39,14 @@ def main():
     p.add_argument('--steps', type=int, default=600)
     p.add_argument('--faults', type=float, default=0)
     p.add_argument('--lost', type=float, default=0)
+    p.add_argument('--forgotten', type=float, default=.05)
     p.add_argument('--clock', action='store_true')
     p.add_argument('--sick', action='store_true')
     p.add_argument('--trace', default='', help='print the calls that mention this text when a run fails, and stop')
     a = p.parse_args()
     options = Options()
     options.steps, options.faults, options.lost, options.clock = a.steps, a.faults, a.lost, a.clock
-    options.sick = a.sick
+    options.forgotten, options.sick = a.forgotten, a.sick
     total, failed, start, server = collections.Counter(), 0, time.time(), Server()
     try:
         sha = load(server.r, inject=True)

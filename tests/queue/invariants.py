@@ -125,6 +125,15 @@ def check_sub(sim, s, sid, strict):
         need(not any(k[:2] == 'j:' for k in sub), 'bytes of a closed submission', sid)
 
 
+def check_tokens(s):
+    """A token is used once, also when the TAKE that gave it failed on the way."""
+    given = collections.defaultdict(set)
+    for members in s.held.values():
+        for m in members:
+            given[m.split(' ')[1]].add(m.split(' ')[0])
+    need(all(len(jobs) == 1 for jobs in given.values()), 'a token of two jobs', dict(given))
+
+
 def check_indexes(sim, s, strict):
     for office in s.offices:
         need(not s.wait[office] or office in s.turn, 'waits but has no turn', office)
@@ -166,6 +175,7 @@ def check_state(sim, end=False):
             check_final(sim, s, jid, j)
     for sid in s.subs:
         check_sub(sim, s, sid, strict or end)
+    check_tokens(s)
     check_indexes(sim, s, strict and not end)
     if end:
         check_end(s)

@@ -21,7 +21,9 @@ from invariants import Bad
 from sim import Options
 
 FREE = "	flight_leave(worker, id, token, now)\n	return {word, state, num(rev), unpack(moved)}"
+ADOPT = "	return forsaken(j, office, token, j.why, policy, mine, now)\n"
 FAULTS = {'faults': .1, 'lost': .05}
+FORGOTTEN = {'forgotten': .4}
 SICK = {'sick': True, 'steps': 1200}
 LATE = ['test_late_acceptance_always_wins']
 
@@ -47,22 +49,29 @@ MUTANTS = {
         'check', FAULTS),
     'take flips before held': ([
         ("	call('SADD', PREFIX .. 'held:' .. worker, id .. ' ' .. token)\n	call('SADD', PREFIX .. 'fly:' .. office, token)\n",
-         ""), ("	taken = taken + 1\n	reply", "	call('SADD', PREFIX .. 'held:' .. worker, id .. ' ' .. token)\n"
-               "	call('SADD', PREFIX .. 'fly:' .. office, token)\n	taken = taken + 1\n	reply")], 'check', FAULTS),
+         ""), ("	reply[#reply + 1] = entry\n", "	call('SADD', PREFIX .. 'held:' .. worker, id .. ' ' .. token)\n"
+               "	call('SADD', PREFIX .. 'fly:' .. office, token)\n	reply[#reply + 1] = entry\n")], 'check', FAULTS),
+    'a token is used twice': ([
+        ("	taken = taken + 1 -- before all writes: what fails below may have left its token in `held` or `fly`\n"
+         "	local token = take_id .. '.' .. taken\n", "	local token = take_id .. '.' .. (taken + 1)\n"),
+        ("	reply[#reply + 1] = entry\n", "	taken = taken + 1\n	reply[#reply + 1] = entry\n")], 'exhaust', ['take two']),
     'reap drops the worker first': ([
         ("	if dead ~= worker and n < chunk then\n", "	if dead ~= worker and n < chunk then\n"
          "		call('ZREM', PREFIX .. 'workers', dead)\n")], 'check', FAULTS),
     'reap resends a begun House letter': ([
-        ("	elseif why == '' then\n		why = 'unknown'\n	end\n	return where, due, reason(j, why, 1), fields",
-         "	end\n	return where, due, why, fields")], 'protocol', ['test_begun_house']),
+        ("	elseif why == '' then\n		why = 'unknown'\n	end\n	return 'later'", "	end\n	return 'later'")], 'protocol', ['test_begun_house']),
     'settle frees first': ([
         ("elseif j.token ~= token then\n	return not_current()", "elseif j.token == token and j.worker == worker then\n"
          "	flight_leave(worker, id, token, now)\nelseif j.token ~= token then\n	return not_current()"),
         (FREE, "	return {word, state, num(rev), unpack(moved)}")], 'check', FAULTS),
     'settle flips before the result': ([
         ("	result_add(state, rev, a)\n	local dead_id", "	local dead_id"),
-        ("	call('ZREM', PREFIX .. 'exp', id)\n	rollup(sid, now)\n	return rev",
-         "	result_add(state, rev, a)\n	call('ZREM', PREFIX .. 'exp', id)\n	rollup(sid, now)\n	return rev")], 'exhaust', ['settle rejected']),
+        ("	candidates_forget()\n	rollup(sid, now)\n	return rev",
+         "	result_add(state, rev, a)\n	candidates_forget()\n	rollup(sid, now)\n	return rev")], 'exhaust', ['settle rejected']),
+    'bytes of those that were passed over stay': ([("	candidates_forget()\n	rollup", "	rollup")], 'protocol',
+                                                  ['test_bytes_of_those_that_were_passed_over']),
+    'bytes that another office needs go': ([
+        ("		if not used[digest] then\n			call('HDEL'", "		if true then\n			call('HDEL'")], 'exhaust', ['settle passes over']),
     'a stale token settles': ([
         ("elseif j.token ~= token then\n	return not_current()\n", "")], 'protocol', ['test_settle_stale_and_duplicate']),
     'late answers are dropped': ([
@@ -71,7 +80,7 @@ MUTANTS = {
         ("	elseif begun and j.late and verb ~= 'conflict'", "	elseif false and verb ~= 'conflict'"),
         ("	if j.late then\n		return 'late'\n	end\n", "")], 'protocol', ['test_late_acceptance_during_another_post']),
     'cancel hides an unknown fate': ([
-        ("	return claims and marks(j) + (more_marks or 0) > 0 and 'unknown' or why", "	return why")], 'protocol',
+        ("	return claims and doubt and 'unknown' or why", "	return why")], 'protocol',
         ['test_cancel_never_hides_an_unknown_fate']),
     'refund without compare-and-set': ([
         ("if after and call('GET', PREFIX .. key) == after then", "if after then")], 'protocol',
@@ -84,7 +93,7 @@ MUTANTS = {
         ("if not generation_fits() then", "if false then")], 'protocol', ['test_begin_generation']),
     'begin ignores holds': ([("if wait > 0 then\n	return {'HELD'", "if false then\n	return {'HELD'")], 'protocol',
                             ['test_begin_held']),
-    'a reopened record keeps its life': ([("	sub_keep(x.sid)\n	call('HSET', key", "	call('HSET', key")], 'check', {}),
+    'a reopened record keeps its life': ([("	sub_keep(x.sid, all)\n	call('HSET', key", "	call('HSET', key")], 'check', {}),
     'nothing ever expires': ([
         ("	if open + kept == 0 then\n		sub_retire", "	if false then\n		sub_retire")], 'check', {}),
     'dead records expire': ([("	if open + kept == 0 then\n", "	if open == 0 then\n")], 'check', {}),
@@ -110,17 +119,17 @@ MUTANTS = {
     'a good answer is not counted': ([("b.run, b.in_run, b.n = 0, '-', b.n + 1", "b.run, b.in_run = 0, '-'")], 'protocol',
                                      ['test_not_below_half']),
     'what says nothing is a fault': ([
-        ("counts = begun and site ~= 0 and open_us > 0", "counts = begun and open_us > 0\n	site = site == 0 and -1 or site")],
+        ("counts = begun and site ~= 0", "counts = begun\n	site = site == 0 and -1 or site")],
         'protocol', ['test_letter_faults_never_count']),
     'what says nothing is good': ([
-        ("counts = begun and site ~= 0 and open_us > 0", "counts = begun and open_us > 0\n	site = site == 0 and 1 or site")],
+        ("counts = begun and site ~= 0", "counts = begun\n	site = site == 0 and 1 or site")],
         'protocol', ['test_letter_faults_never_count']),
     'a job that was not begun counts': ([("counts = begun and site", "counts = site")], 'protocol',
                                         ['test_counts_only_what_was_begun_under_its_token']),
     'a repeated settle counts again': ([
-        ("	counts = begun and site ~= 0 and open_us > 0\n", "	if begun and site ~= 0 and open_us > 0 then\n		breakers()\n	end\n")],
+        ("	counts = begun and site ~= 0\n", "	if begun and site ~= 0 then\n		breakers()\n	end\n")],
         'protocol', ['test_a_settle_that_fails_counts_at_most_once']),
-    'any answer moves an open breaker': ([("if b.token == token then -- only", "if true then -- only")], 'protocol',
+    'any answer moves an open breaker': ([("if b.token == token and enough then -- only", "if enough then -- only")], 'protocol',
                                          ['test_while_open_only_the_probe_counts']),
     'each worker has a probe': ([
         ("b.state == 'half' and call('HGET', job_key(b.id), 'token') == b.token", "false")], 'protocol',
@@ -156,8 +165,112 @@ MUTANTS = {
     'a lease that was ended is renewed': ([("or ENDED) == ENDED then", "or 0) == 0 then")], 'protocol',
                                           ['test_what_was_still_under_way_does_nothing']),
     'a late dead teaches nothing': ([("	elseif dead or verb == 'retry'", "	elseif verb == 'retry'")], 'protocol', ['test_late_dead']),
-    'adopt forgets that it was begun': ([("	if j.state ~= 'begun' then\n		return 'wait', now, reason(j, j.why), {}",
-                                          "	if true then\n		return 'wait', now, reason(j, j.why), {}")], 'protocol', ['test_adopt']),
+    'adopt forgets that it was begun': ([(ADOPT, "	return 'wait', now, reason(j, j.why), {}\n")], 'protocol', ['test_adopt']),
+    'adopt forgets that it was begun, at random': ([(ADOPT, "	return 'wait', now, reason(j, j.why), {}\n")], 'check', FORGOTTEN),
+    'adopt has no policy': ([("fate_policy(ARGV[3], ARGV[4], ARGV[5])", "fate_policy(0, '0', '0')")], 'protocol', ['test_adopt_policy']),
+    'adopt counts a crash': ([
+        (ADOPT, "	local a, b, c, d = forsaken(j, office, token, j.why, policy, mine, now)\n	table.insert(d, 'crashes')\n"
+         "	table.insert(d, j.crashes + 1)\n	return a, b, c, d\n")], 'protocol', ['test_adopt_is_no_crash']),
+    'the policy is that of the other chamber': ([
+        ("	if policy[chamber_of(office)] then", "	if policy[chamber_of(office) == 'house' and 'senate' or 'house'] then")],
+        'protocol', ['test_adopt_policy']),
+    'what nobody answers for leaves no mark': ([("'u:' .. token, j.begun_us, 'last', 'no_answer',", "'last', 'no_answer',")], 'check', FORGOTTEN),
+    'what may be under way is sent again at once': ([("clamp(j.begun_us + policy.after, now, now", "clamp(now, now, now")],
+                                                    'protocol', ['test_adopt_policy']),
+    'a wrong clock buries what is sent again': ([("clamp(j.begun_us + policy.after, now, now + LIFE + DAY)",
+                                                  "math.max(j.begun_us + policy.after, now)")], 'protocol',
+                                                ['test_no_clock_buries_what_is_sent_again']),
+    'no answer without a breaker counts': ([("	if not text and (site > 0 or open_us == 0) then", "	if not text then")], 'check', SICK),
+    'a late answer forgets its mark first': ([
+        ("	j.rev = j.rev + 1\n	result_add('late'", "	call('HDEL', job_key(id), 'u:' .. token)\n	j.rev = j.rev + 1\n	result_add('late'")],
+        'protocol', ['test_late_acceptance_that_fails_is_not_lost']),
+    'the POST that ends as unknown is no doubt': ([
+        ("attempted('later', due, 1, 1, 'u:'", "attempted('later', due, 1, 0, 'u:'")], 'protocol',
+        ['test_the_post_that_ends_as_unknown_is_a_doubt']),
+    'a late rejection decides a challenge': ([
+        ("others == 0 and not j.late and j.previous == '' and (waits", "others == 0 and not j.late and (waits")], 'protocol',
+        ['test_late_rejection_does_not_decide_a_challenge']),
+    'a lease ends before it is known whether it may': ([
+        ("			gone[#gone + 1] = who\n", "			call('ZADD', WORKERS, ENDED, who)\n")], 'protocol',
+        ['test_nor_does_that_of_one_that_comes_first']),
+    'a newer version renews the lease': ([
+        ("local theirs = tonumber(", "if verb == 'beat' then\n	call('ZADD', WORKERS, num(now + lease), worker)\nend\nlocal theirs = tonumber(")],
+        'protocol', ['test_version']),
+    'a POST that has left is refused as cancelled': ([
+        ("if not sent and (j.why == 'cancelled' or j.why", "if (j.why == 'cancelled' and not sent or j.why")], 'protocol',
+        ['test_a_post_that_has_left_is_recorded_although_it_was_to_be_cancelled']),
+    'a POST that has left is refused by its why': ([
+        ("elseif not sent and j.why ~= ''", "elseif j.why ~= ''")], 'protocol',
+        ['test_a_post_that_has_left_is_recorded_although_it_was_to_be_cancelled']),
+    'a challenge is cancelled by an old wish': ([
+        ("'crashes', 0, 'cancelled', '', 'opened_us', num(now), 'previous'", "'crashes', 0, 'opened_us', num(now), 'previous'")],
+        'protocol', ['test_a_challenge_forgets_that_its_letter_was_cancelled']),
+    'late not taken leaves no expiry': ([
+        ("		call('ZADD', PREFIX .. 'exp', 'NX', j.expires_us, id) -- gone", "		local _ = 0 -- gone")], 'protocol',
+        ['test_late_not_taken_leaves_an_expiry']),
+    'late not taken leaves it in the hands of a worker': ([
+        ("j.why == 'unknown' and (j.state == 'close' or j.state == 'taken')", "j.why == 'unknown' and j.state == 'close'")], 'protocol',
+        ['test_late_not_taken_while_a_worker_ends_it']),
+    'a deferred one that expired leaves no expiry': ([
+        ("		call('ZADD', PREFIX .. 'exp', num(clamp(due, now, now + LIFE) + SECOND), id)\n", "")], 'protocol',
+        ['test_defer_leaves_an_expiry']),
+    'live shortens the life of the record': ([
+        ("	local keep = j.generation ~= '' and math.max(due, tonumber(j.expires_us)) or due", "	local keep = due")], 'protocol',
+        ['test_live_does_not_shorten_the_records_life']),
+    'a replay keeps its age': ([("		'dead_id', '', 'cancelled', '', 'opened_us', num(now))", "		'dead_id', '', 'cancelled', '')")],
+                               'protocol', ['test_replay_counts_its_age_anew']),
+    'a minute that begins in the future': ([
+        ("	if b.n == 0 or b.since > now or now - b.since >= WINDOW then", "	if b.n == 0 or now - b.since >= WINDOW then")],
+        'protocol', ['test_a_clock_that_stepped_back_begins_a_new_minute']),
+    'resolve meets any doubt': ([("(want_rev == '' or want_rev == j.rev) and", "true and")], 'protocol', ['test_one_doubt_only']),
+    'a worker asks for more and shortens': ([
+        ("		if hold_until(a) >= digits(b) then", "		if hold_until(a) >= digits(ARGV[4]) then")], 'protocol',
+        ['test_nor_by_asking_for_more_than_it_may']),
+    'a shorter hold does not wake': ([("	if office_valid(a) then -- its turn may", "	if false then -- its turn may")], 'protocol',
+                                     ['test_a_hold_that_is_shortened_wakes']),
+    'a challenge waits for an unsigned time': ([("	local unseen = j.previous ~= '' or ", "	local unseen = ")], 'protocol',
+                                               ['test_nor_that_of_a_challenge']),
+    'other bytes bring forward what was put off': ([("	if j.state == 'later' and unseen and", "	if j.state == 'later' and")],
+                                                  'protocol', ['test_what_a_worker_put_off_stays_put_off']),
+    'a dead office keeps its chamber shut': ([("b.token == token and site < 0 and what ~= office and own_down", "false")], 'protocol',
+                                             ['test_a_dead_office_does_not_keep_it_shut']),
+    'dead offices are never enough': ([("b.in_run, enough = offices_add(b.in_run, what)\n			breaker", "enough = false\n			breaker")],
+                                      'protocol', ['test_three_dead_offices_do']),
+    'any probe of its chamber is forgiven': ([("b.token == token and site < 0 and what ~= office and own_down", "b.token == token and site < 0 and what ~= office")],
+                                             'check', SICK),
+    'a breaker outlives its switch': ([("	if open_us == 0 then -- switched", "	if open_us < 0 then -- switched")], 'protocol',
+                                      ['test_without_an_open_time_those_that_stand_go']),
+    'a refused one leaves flight first': ([
+        ("	if verb == 'refused' or not j then -- no", "	if verb == 'refused' then\n		flight_leave(worker, id, token, now)\n	end\n"
+         "	if verb == 'refused' or not j then -- no")], 'protocol', ['test_nothing_is_left_by_one_that_failed']),
+    'what ends unsent keeps its cell': ([("	unspent = not begun\n", "	unspent = not begun and verb ~= 'end'\n")], 'protocol',
+                                        ['test_what_ends_unsent_gives_its_cell_back']),
+    'a cell comes back before the flip': ([
+        ("	if unspent then\n		refund()\n	end\n	flight_leave", "	flight_leave"),
+        ("	unspent = not begun\n", "	if not begun then\n		refund()\n	end\n")], 'protocol',
+        ['test_a_settle_that_fails_gives_nothing_back_twice']),
+    'live, defer and other bytes forget that it was cancelled': ([
+        ("	return j.why ~= 'expired' and j.why or j.cancelled == '1' and 'cancelled' or ''", "	return j.why ~= 'expired' and j.why or ''")],
+        'protocol', ['test_what_has_not_expired_after_all_and_is_to_be_cancelled']),
+    'a doubt that is gone stays one': ([("	if why == 'unknown' and j.cancelled == '1' and not doubt then", "	if false then")],
+                                      'protocol', ['test_cancelled_when_the_last_doubt_is_gone']),
+    'the close lane has all': ([("close_lane(math.floor((wanted + tonumber(redis.sha1hex(take_id):sub(1, 1), 16) % 2) / 2))",
+                                 "close_lane(wanted)")], 'protocol', ['test_the_close_lane_and_letters_share']),
+    'the close lane has what letters leave': ([
+        ("close_lane(math.floor((wanted + tonumber(redis.sha1hex(take_id):sub(1, 1), 16) % 2) / 2))", "close_lane(0)")], 'protocol',
+        ['test_the_close_lane_and_letters_share']),
+    'the close lane has never more than its half': ([("	close_lane(wanted - taken)\n", "")], 'protocol',
+                                                    ['test_the_close_lane_and_letters_share']),
+    'a life that counts from the repeat': ([("math.max(expires_us, math.min(ended_us, now + DAY)) + DAY", "math.max(expires_us, now) + DAY")],
+                                           'protocol', ['test_a_repeat_does_not_change_it']),
+    'a life that is over when it begins': ([("(till > now and till or now + DAY)", "till")], 'protocol',
+                                           ['test_a_challenge_that_is_refused_after_all_has_expired']),
+    'a record without its summary expires': ([("	sub_keep(x.sid, all)\n", "	sub_keep(x.sid)\n")], 'protocol',
+                                             ['test_a_record_without_its_summary_is_kept_too']),
+    'an acceptance that is said again is unknown': ([("j.last_token == token or j.late == token --", "j.last_token == token --")],
+                                                    'protocol', ['test_late_acceptance_is_said_again']),
+    'a refused challenge leaves a wish to cancel': ([("		'why', '', 'cancelled', '', 'cell_chamber'", "		'why', '', 'cell_chamber'")],
+                                                   'protocol', ['test_a_refused_challenge_leaves_no_wish_to_cancel']),
 }
 
 

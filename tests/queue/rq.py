@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small RESP client, a private redis-server and the script loader for the tests of this folder.
+"""A small RESP client, a private redis-server and the script loader for the tests of this folder; and how to wait.
 
 The server listens on a unix socket in a temporary directory only. With inject=True every command of a script goes
 through a wrapper: the last ARGV is the number of the command that fails (0: none; -k: command k and all that follow;
@@ -43,6 +43,18 @@ local function call(...)
 	return redis.call(...)
 end
 '''
+
+
+def wait_until(check, timeout=30, what='condition', pause=0.01):
+    """The first true value of check(). Polls: what it asks (a process, Redis) has no event to wait for."""
+    end = time.monotonic() + timeout
+    while True:
+        value = check()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise TimeoutError('no %s within %g s' % (what, timeout))
+        time.sleep(pause)
 
 
 class RedisError(Exception):

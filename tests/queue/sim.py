@@ -25,7 +25,7 @@ BUGS = ('NOTBEGUN', 'BEGUN', 'BADVERB')
 
 
 class Options:
-    steps, faults, lost, clock, sick = 600, 0.0, 0.0, False, False
+    steps, faults, lost, forgotten, clock, sick = 600, 0.0, 0.0, 0.0, False, False
 
 
 class Worker:
@@ -164,7 +164,7 @@ class Sim:
 
     def worker_adopt(self, w):
         known = [i['token'] for i in w.items] + [s[0]['token'] for s in w.settles]
-        reply = self.run('adopt', w.name, self.t, *known)
+        reply = self.run('adopt', w.name, self.t, TIMEOUT, self.house_resend, self.senate_resend, *known)
         if reply is not None and not self.fenced(w, reply):
             w.adopt = False
 
@@ -214,7 +214,13 @@ class Sim:
 
     def out(self, w, i, *what):
         w.items.remove(i)
-        if not self.settle(w, i, *what):
+        after_post = i['phase'] == 'wire' and w in self.workers and not self.calm
+        if after_post and self.opt.forgotten and self.rnd.random() < self.opt.forgotten:
+            # Acknowledged, and then forgotten by a failover. The worker does not say it again: it was a while ago.
+            w.adopt = True
+            self.stat['forgotten settles'] += 1
+            self.log.append(('FORGOTTEN', i['id'], i['token'], what))
+        elif not self.settle(w, i, *what):
             w.settles.append((i, what))
 
     def settle_again(self, w):

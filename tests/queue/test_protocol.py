@@ -167,7 +167,7 @@ class Intake(ProtocolCase):
             self.assertEqual(self.settle(i, 'end', 'accepted', 'accepted')[0], 'OK')
         self.assertEqual(self.call('beat', 'w/1', SECOND, 'beat', self.now, 1)[0], 'OK')
         self.assertEqual(self.admin('hold', 'house', self.now + SECOND, 'r')[0], 'OK')
-        self.assertEqual(self.call('adopt', 'w/1', self.now), ['OK', 0])
+        self.assertEqual(self.adopt(), ['OK', 0])
         self.assertEqual(self.reap('w/1'), ['OK', 0])
         self.assertEqual(self.r('XLEN', '{q}:in'), 1)
         self.r('CONFIG', 'SET', 'maxmemory', 0)
@@ -264,6 +264,43 @@ class Take(ProtocolCase):
         self.settle(i, 'refused', detail='job_signature')
         self.assertEqual(self.take()[0]['bytes'], 'genuine')
 
+    def test_nor_that_of_a_challenge(self):
+        """The outcome that it challenges says nothing of whether anybody has looked at it."""
+        self.ended('rejected', 'rejected_by_chamber', generation=1)
+        self.add(job='forged', nbf=self.now + 29 * DAY)
+        self.intake()
+        self.assertEqual(self.job()['state'], 'later')
+        self.add(job='genuine')
+        i = self.take()[0]
+        self.assertEqual((i['bytes'], i['previous']), ('forged', 'rejected'))
+        self.settle(i, 'refused', detail='job_signature')
+        self.assertEqual(self.begin(self.take()[0], 2)[0], 'GO')
+
+    def test_what_a_worker_put_off_stays_put_off(self):
+        """Other bytes do not bring it forward."""
+        self.settle(self.begun(), 'retry', outcome='not_sent', due=START + DAY)
+        self.add(job='other')
+        self.assertEqual(self.take(), [])
+
+    def test_the_close_lane_and_letters_share(self):
+        for k in range(100):
+            self.add('c%02d' % k)
+        self.intake()
+        for k in range(100):
+            self.admin('cancel', 'c%02d:%s' % (k, HOUSE))
+        for k in range(8):
+            self.add('s%d' % k, HOUSE2)
+        got = [i['why'] for i in self.take(n=8)]
+        self.assertEqual((got.count('cancelled'), got.count('')), (4, 4))
+        one = []
+        for _ in range(14):
+            self.tick(1000)
+            one.append(self.take(n=1)[0]['why'])
+        self.assertEqual((one.count(''), one.count('cancelled')), (4, 10), one)
+        self.assertNotEqual(one[-4:], [''] * 4)
+        self.assertEqual(len(self.take(n=60)), 60)  # what letters leave is the lane's
+        self.assertEqual(len(self.take(n=60, open=0)), 96 - 60 - one.count('cancelled'))
+
     def test_a_generation_counts_without_a_begin(self):
         self.add()
         i = self.take()[0]
@@ -327,6 +364,18 @@ class Take(ProtocolCase):
         self.tick(30 * SECOND)
         self.assertEqual(len(self.take_raw()), 6)
 
+    def test_a_token_is_used_once(self):
+        """Also that of a job which failed when `held` and `fly` had its token already."""
+        self.add('bad')
+        self.intake()
+        self.r('HSET', '{q}:job:bad:' + HOUSE, 'deliveries', 'x')
+        self.add('good', HOUSE2)
+        reply = self.take_raw()
+        self.assertEqual([e[0] for e in reply[2:]], ['ERR', 'good'])
+        self.assertEqual(self.adopt(reply[3][2]), ['OK', 1])
+        self.assertEqual(self.r('SMEMBERS', '{q}:held:w/1'), ['good:%s %s' % (HOUSE2, reply[3][2])])
+        self.assertEqual([self.r('SMEMBERS', '{q}:fly:' + o) for o in (HOUSE, HOUSE2)], [[], [reply[3][2]]])
+
 
 class Begin(ProtocolCase):
     def test_go(self):
@@ -371,6 +420,18 @@ class Begin(ProtocolCase):
         self.assertEqual(self.begin(dict(i, token='x'), sent=1), ['STALE', 'taken'])
         self.assertEqual(self.begin(i, sent=1, now=self.now + 9 * SECOND)[0], 'GO')
         self.assertEqual(self.settle(i, 'end', 'accepted', 'accepted')[:2], ['OK', 'accepted'])
+
+    def test_a_post_that_has_left_is_recorded_although_it_was_to_be_cancelled(self):
+        for sid, why in (('a', 'cancelled'), ('b', '')):
+            i = self.one(sid)
+            self.r('HSET', '{q}:job:%s:%s' % (sid, HOUSE), 'cancelled', 1, 'why', why)
+            self.assertEqual(self.begin(i), ['CANCELLED'])
+            self.assertEqual(self.begin(i, sent=1)[0], 'GO')
+        self.add('other', HOUSE2, exp=START + SECOND)
+        self.intake()
+        self.tick(SECOND)
+        i = self.take()[0]  # on the close lane, as expired: as if its TAKE had been before
+        self.assertEqual((i['why'], self.begin(i, sent=1)[0]), ('expired', 'GO'))
 
     def test_begin_held(self):
         i = self.one()

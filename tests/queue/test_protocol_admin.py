@@ -84,15 +84,64 @@ class ReapAdopt(ProtocolCase):
 
     def test_adopt(self):
         a, b, c = self.begun('a'), self.one('b'), self.one('c')
-        self.assertEqual(self.call('adopt', 'w/1', self.now, c['token']), ['OK', 2])
+        self.assertEqual(self.adopt(c['token']), ['OK', 2])
         j = self.job('a')
         # Its worker knew it once, or there were no BEGIN: what came of it is forgotten, and nobody may call it unsent.
         self.assertEqual((j['state'], j['why'], j['attempt'], j['rev'], j['last']),
                          ('close', 'unknown', '1', '3', 'no_answer'))
         self.assertEqual((self.job('b')['state'], self.job('b')['rev'], self.job('c')['state']), ('wait', '1', 'taken'))
         self.assertEqual([k for k in j if k[:2] == 'u:'], ['u:' + a['token']])
-        self.assertEqual(self.call('adopt', 'x/1', self.now), ['FENCED'])
+        self.assertEqual(self.adopt(worker='x/1'), ['FENCED'])
         self.assertTrue(a and b)
+
+    def test_adopt_policy(self):
+        """As REAP, in both chambers."""
+        for office, kw, ends in ((SENATE, {}, 'later'), (SENATE, {'senate': 0}, 'close'), (HOUSE, {}, 'close'),
+                                 (HOUSE, {'house': 1, 'senate': 0}, 'later')):
+            self.r('FLUSHALL')
+            self.setUp()
+            i = self.begun(office=office)
+            self.tick(SECOND)
+            self.assertEqual(self.adopt(**kw), ['OK', 1])
+            j = self.job(office=office)
+            self.assertEqual((j['state'], j['why'], j['u:' + i['token']], j['crashes'], j['attempt']),
+                             (ends, 'unknown' if ends == 'close' else '', str(START), '0', '1'), (office, kw))
+            self.assertTrue(j['history'].endswith(',0,no_answer;'))
+            if ends == 'later':  # the POST may be under way: not before it is over
+                self.assertEqual(self.r('ZSCORE', '{q}:later', 's:' + office), str(START + 60 * SECOND))
+
+    def test_adopt_is_no_crash(self):
+        for n in range(1, 6):
+            self.begin(self.one(office=SENATE))
+            self.adopt(after=0)
+            self.assertEqual([self.job(office=SENATE)[k] for k in ('state', 'crashes', 'attempt')], ['later', '0', str(n)])
+
+    def test_adopt_of_what_is_to_be_cancelled(self):
+        self.begun(office=SENATE)
+        self.admin('cancel', 's:' + SENATE)
+        self.adopt()
+        self.assertEqual([self.job(office=SENATE)[k] for k in ('state', 'why')], ['close', 'unknown'])
+
+    def test_adopt_after_a_forgotten_settle(self):
+        """The Senate is asked again, and its 409 says that the letter was accepted. A second chance comes to no harm."""
+        self.begun(office=SENATE)
+        self.adopt()
+        self.assertEqual(self.take('senate'), [])
+        self.tick(60 * SECOND)
+        i = self.take('senate')[0]
+        self.assertEqual((i['why'], i['unknowns'], i['last'], i['delivery_id']), ('', '1', 'no_answer', 'DID'))
+        self.begin(i)
+        self.assertEqual(self.settle(i, 'conflict')[:2], ['OK', 'accepted'])
+        self.assertEqual(self.results()[-1]['outcome'], 'accepted_earlier')
+
+    def test_no_clock_buries_what_is_sent_again(self):
+        """BEGIN of a POST that has left is recorded under any clock."""
+        for way in (self.adopt, lambda: self.tick(301 * SECOND) or self.join('w/2') and self.reap()):
+            self.r('FLUSHALL')
+            self.setUp()
+            self.begin(self.one(office=SENATE), now=START + 1000 * DAY, sent=1)
+            way()
+            self.assertEqual(int(self.r('ZSCORE', '{q}:later', 's:' + SENATE)), self.now + 31 * DAY)
 
     def test_adopt_reports_poison(self):
         self.one('bad')
@@ -100,7 +149,7 @@ class ReapAdopt(ProtocolCase):
         self.r('DEL', '{q}:job:bad:' + HOUSE)
         self.r('SET', '{q}:job:bad:' + HOUSE, 'x')
         with self.assertRaisesRegex(rq.RedisError, 'WRONGTYPE'):
-            self.call('adopt', 'w/1', self.now)
+            self.adopt()
         self.assertEqual(self.job('good')['state'], 'wait')
 
 
@@ -205,6 +254,41 @@ class Admin(ProtocolCase):
         self.assertEqual(self.admin('replay', 's', HOUSE, entry), ['STATE', 'dead'])
         self.assertEqual(self.r('XLEN', '{q}:dead'), 1)
 
+    def test_one_doubt_only(self):
+        """An act that names the revision of a doubt: repeated later, it does not meet the next one."""
+        for how, end in (('resend', None), ('drop', 'dropped'), ('accepted', 'accepted')):
+            self.ended('unknown', 'outcome_unknown', how)
+            rev = self.job(how)['rev']
+            self.assertEqual(self.admin('resolve', how, HOUSE, how, '7'), ['STATE', 'unknown'])
+            self.assertEqual(self.admin('resolve', how, HOUSE, how, rev)[0], 'OK')
+            i = self.take()[0]
+            if how == 'resend':
+                self.begin(i)
+                self.settle(i, 'end', 'unknown', 'outcome_unknown')
+            else:
+                self.settle(i, 'end', end, end)
+            self.assertEqual(self.admin('resolve', how, HOUSE, how, rev), ['STATE', end or 'unknown'])
+        self.assertEqual(self.admin('resolve', 'resend', HOUSE, 'drop', '')[:2], ['OK', 'close'])
+
+    def test_a_challenge_forgets_that_its_letter_was_cancelled(self):
+        self.ended('cancelled', 'cancelled', begun=False)
+        self.r('HSET', '{q}:job:s:' + HOUSE, 'cancelled', 1)
+        i = self.one(job='next')
+        self.assertEqual((i['why'], self.begin(i)[0]), ('', 'GO'))
+
+    def test_a_refused_challenge_leaves_no_wish_to_cancel(self):
+        self.ended('dead', 'attempts_exhausted')
+        i = self.one(job='forged')
+        self.admin('cancel', 's:' + HOUSE)
+        self.assertEqual(self.settle(i, 'refused')[:2], ['OK', 'dead'])
+        self.assertEqual((self.job()['cancelled'], self.job()['why']), ('', ''))
+
+    def test_replay_counts_its_age_anew(self):
+        self.ended('dead', 'age_exhausted')
+        self.tick(200 * SECOND)
+        self.admin('replay', 's', HOUSE)
+        self.assertEqual(self.take()[0]['first_us'], str(START + 200 * SECOND))
+
     def test_drop(self):
         self.ended('dead', 'attempts_exhausted')
         self.assertEqual(self.admin('drop', 's', HOUSE), ['OK', 'close', '4'])
@@ -267,6 +351,40 @@ class Life(ProtocolCase):
         self.settle(i, 'refused')
         self.assertGreater(min(self.ttl()), 0)
 
+    def test_a_repeat_does_not_change_it(self):
+        """A SETTLE that is said again much later, and fails in its tail."""
+        for k in range(1, 30):
+            self.r('FLUSHALL')
+            self.setUp()
+            i = self.begun()
+            self.tick(20 * DAY)  # past its expiry
+            self.settle(i, 'end', 'rejected', 'x')
+            want = [(START + 21 * DAY) // 1000] * 2
+            self.assertEqual(self.ttl(), want)
+            self.tick(7 * SECOND)
+            args = ['w/1', 's', HOUSE, i['token'], 'end', 'rejected', 'x', 'c', 0, '', 0, 0, self.now, 0, 'R', 'A', -1, 0, 0]
+            try:
+                self.assertEqual(self.r('EVALSHA', self.sha['settle'], 1, rq.META, *args, k)[0], 'DUP')
+            except rq.RedisError:
+                self.assertEqual(self.ttl(), want, k)
+            else:
+                return
+        self.fail('no end of commands')
+
+    def test_a_challenge_that_is_refused_after_all_has_expired(self):
+        self.ended('rejected', 'x')
+        i = self.one(job='next')
+        self.tick(30 * DAY)
+        self.settle(i, 'refused')
+        self.assertEqual(self.ttl(), [(START + 31 * DAY) // 1000] * 2)
+
+    def test_a_record_without_its_summary_is_kept_too(self):
+        self.ended('rejected', 'x')
+        self.r('DEL', '{q}:sub:s')
+        self.add(job='next')
+        self.intake()
+        self.assertEqual((self.job()['state'], self.ttl()), ('wait', [-1, -1]))
+
     def test_nothing_is_left(self):
         self.ended('accepted', 'accepted')
         self.assertEqual(self.keys(), ['in', 'job:s:' + HOUSE, 'results', 'sub:s'])
@@ -325,7 +443,7 @@ class Rights(ProtocolCase):
             self.assertEqual(self.settle(i, verb, state)[0], 'OK')
         self.settle(self.take(n=1)[0], 'refused')
         self.take(n=1)
-        self.assertEqual(self.call('adopt', 'w/1', self.now), ['OK', 2])
+        self.assertEqual(self.adopt(), ['OK', 2])
         for args in (('replay', got[0]['sid'], HOUSE), ('resolve', got[1]['sid'], HOUSE, 'drop'), ('cancel', 's5'),
                      ('hold', HOUSE, '5', 'x'), ('resume', HOUSE)):
             self.assertEqual(self.admin(*args)[0], 'OK', args)

@@ -69,6 +69,16 @@ class Opening(BreakerCase):
         self.attempts([1] * 3 + [0] * 3)
         self.assertEqual(self.r('EXISTS', '{q}:breaker'), 0)
 
+    def test_without_an_open_time_those_that_stand_go(self):
+        """Breakers were switched off: any counted answer ends them."""
+        self.opened()
+        self.letter()
+        self.tick(FIRST)
+        i = self.probe()
+        self.begin(i)
+        self.assertEqual(self.answer(i, -1, open_us=0), [HOUSE, 'closed', '0'])
+        self.assertEqual(self.r('EXISTS', '{q}:breaker'), 0)
+
     def test_none_without_an_open_time(self):
         for _ in range(9):
             self.assertEqual(self.attempt(-1, open_us=0), [])
@@ -112,6 +122,13 @@ class Opening(BreakerCase):
         self.tick(60 * SECOND)
         self.attempts([-1])
         self.assertEqual(self.breaker()[5:7], ['1', '1'])
+
+    def test_a_clock_that_stepped_back_begins_a_new_minute(self):
+        """Or nothing would be forgotten until it has caught up."""
+        for site, counted in ((-1, ['1', '1']), (1, [])):
+            self.r('HSET', '{q}:breaker', HOUSE, 'closed 0 0 1 %d 19 10 - - %s %s' % (self.now + SECOND, HOUSE, HOUSE))
+            self.attempts([site])
+            self.assertEqual(self.breaker()[5:7], counted)
 
     def test_after_the_minute_a_good_answer_leaves_nothing(self):
         self.attempts([-1, 1])
@@ -186,99 +203,6 @@ class Opening(BreakerCase):
         self.assertEqual(self.attempt(-1)[1], 'open')
 
 
-class Chamber(BreakerCase):
-    def test_one_dead_office_does_not_stop_it(self):
-        for k in range(40):
-            self.tick(40 * FIRST * (k > 4))
-            self.call('beat', 'w/1', 300 * SECOND, 'beat', self.now, 1)
-            self.attempt(-1)
-        self.assertEqual(self.breaker()[0], 'open')
-        self.assertEqual(self.breaker('house')[0], 'closed')
-        self.assertEqual(self.attempt(1, HOUSE2), [])
-
-    def test_nor_do_two(self):
-        for office in (HOUSE, HOUSE2):
-            self.opened(office)
-        self.assertEqual(self.breaker('house')[0], 'closed')
-
-    def test_three_offices_by_run(self):
-        self.opened_chamber()
-        self.assertEqual(self.breaker(HOUSE)[0], 'closed')
-        self.letter(HOUSE2)
-        self.letter(SENATE)
-        self.assertEqual(self.take_raw(), [str(FIRST), 0])
-        self.assertEqual([i['office'] for i in self.take('senate')], [SENATE])
-
-    def test_the_run_of_offices_begins_anew(self):
-        """The third office must have failed in the same run."""
-        self.attempts([-1, 1], HOUSE3)
-        self.attempts([-1] * 6, HOUSE, HOUSE2)
-        self.assertEqual(self.attempt(-1, HOUSE3)[:2], ['house', 'open'])
-
-    def test_three_offices_by_share(self):
-        self.attempts([-1, 1] * 10, HOUSE, HOUSE, HOUSE2, HOUSE2, HOUSE3, HOUSE3)
-        self.assertEqual(self.attempt(-1, HOUSE)[:2], ['house', 'open'])
-
-    def test_two_offices_by_share(self):
-        self.attempts([-1, 1] * 10, HOUSE, HOUSE, HOUSE2, HOUSE2)
-        self.assertEqual(self.attempt(-1, HOUSE3)[:2], ['house', 'open'])
-        self.r('FLUSHALL')
-        self.setUp()
-        for k in range(40):
-            self.attempt((-1, 1)[k % 2], (HOUSE, HOUSE, HOUSE2, HOUSE2)[k % 4])
-        self.assertEqual(self.breaker('house')[0], 'closed')
-
-    def test_its_probe(self):
-        """One letter of any office; its own breaker closes or opens with it."""
-        self.opened_chamber()
-        for office in (HOUSE, HOUSE2, HOUSE3):
-            self.letter(office)
-        self.tick(FIRST)
-        i = self.probe()
-        self.assertEqual(self.take(), [])
-        self.begin(i)
-        self.assertEqual(self.answer(i, 1), ['house', 'closed', '0'])
-        self.assertEqual(len(self.take()), 2)
-
-    def test_probe_of_both(self):
-        self.opened_chamber()
-        self.r('HSET', '{q}:breaker', HOUSE, 'open 3 ' + str(self.now + FIRST))
-        self.letter()
-        self.tick(FIRST)
-        i = self.probe()
-        self.assertEqual([self.breaker(what)[0] for what in ('house', HOUSE)], ['half', 'half'])
-        self.begin(i)
-        self.assertEqual(self.answer(i, 1), ['house', 'closed', '0', HOUSE, 'closed', '0'])
-        self.assertEqual(self.r('HKEYS', '{q}:breaker'), [HOUSE2, HOUSE3])
-
-    def test_an_open_office_is_not_its_probe(self):
-        self.opened_chamber()
-        self.r('HSET', '{q}:breaker', HOUSE, 'open 3 ' + str(self.now + 2 * FIRST))
-        self.letter(HOUSE)
-        self.letter(HOUSE2)
-        self.tick(FIRST)
-        self.assertEqual(self.probe()['office'], HOUSE2)
-
-    def test_the_next_probe_is_of_another_office(self):
-        self.opened_chamber()
-        for office in (HOUSE, HOUSE, HOUSE2):
-            self.letter(office)
-        self.tick(FIRST)
-        i = self.probe()
-        self.begin(i)
-        self.tick(SECOND)
-        self.answer(i, -1)
-        self.tick(2 * FIRST)
-        self.assertNotEqual(self.probe()['office'], i['office'])
-
-    def test_the_close_lane_goes_on(self):
-        self.opened_chamber()
-        sid = self.letter()
-        self.intake()
-        self.admin('cancel', sid + ':' + HOUSE)
-        self.assertEqual(self.probe()['why'], 'cancelled')
-
-
 class HalfOpen(BreakerCase):
     def setUp(self):
         super().setUp()
@@ -344,7 +268,7 @@ class HalfOpen(BreakerCase):
 
     def test_a_probe_that_says_nothing_is_replaced(self):
         ways = {'release': lambda i: self.settle(i, 'release'), 'defer': lambda i: self.settle(i, 'defer', due=self.now + DAY),
-                'adopt': lambda i: self.call('adopt', 'w/1', self.now), 'not_sent': lambda i: self.begin(i) and self.settle(i, 'not_sent'),
+                'adopt': lambda i: self.adopt(), 'not_sent': lambda i: self.begin(i) and self.settle(i, 'not_sent'),
                 'silent': lambda i: self.begin(i) and self.answer(i, 0)}
         self.tick(FIRST)
         for way, act in ways.items():

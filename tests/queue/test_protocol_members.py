@@ -37,7 +37,10 @@ class Beat(ProtocolCase):
         self.assertEqual(self.r('HGET', '{q}:meta', 'version'), '1')
         self.r('HSET', '{q}:meta', 'version', 2)
         self.assertEqual(self.call('beat', 'a/1', SECOND, 'join', self.now, 1), ['VERSION', '2'])
-        self.assertEqual(self.call('beat', 'w/1', SECOND, 'beat', self.now, 1), ['VERSION', '2'])
+        lease = self.r('ZSCORE', '{q}:workers', 'w/1')
+        self.tick(SECOND)
+        self.assertEqual(self.call('beat', 'w/1', 300 * SECOND, 'beat', self.now, 1), ['VERSION', '2'])
+        self.assertEqual(self.r('ZSCORE', '{q}:workers', 'w/1'), lease)
         self.assertEqual(self.call('beat', 'a/1', SECOND, 'join', self.now, 2)[0], 'OK')
         self.assertEqual(self.r('HGET', '{q}:meta', 'version'), '2')
 
@@ -90,6 +93,12 @@ class Machine(ProtocolCase):
         """Then nobody's lease ends."""
         self.r('ZADD', '{q}:workers', self.now + 5, 'a/0')
         self.assertEqual(self.join('a/2', machine='m1'), ['TAKEN', 'a/0'])
+        self.assertEqual(self.r('ZSCORE', '{q}:workers', 'a/1'), str(self.now + 300 * SECOND))
+
+    def test_nor_does_that_of_one_that_comes_first(self):
+        """Nobody's lease ends before all of the name are known to be gone."""
+        self.r('ZADD', '{q}:workers', self.now + 900 * SECOND, 'a/9')
+        self.assertEqual(self.join('a/2', machine='m1'), ['TAKEN', 'a/9'])
         self.assertEqual(self.r('ZSCORE', '{q}:workers', 'a/1'), str(self.now + 300 * SECOND))
 
     def test_what_was_still_under_way_does_nothing(self):

@@ -119,6 +119,22 @@ class Holds(ProtocolCase):
         self.admin('hold', 'house', self.now + SECOND, 'a person may')
         self.assertIn('a person may', self.r('HGET', '{q}:holds', 'house'))
 
+    def test_nor_by_asking_for_more_than_it_may(self):
+        """It is compared as what it becomes."""
+        self.admin('hold', 'house', self.now + DAY // 2, 'paused')
+        self.assertEqual(self.call('admin', 'hold', 'w/1', 'house', self.now + DAY, 'access'), ['OK', 0])
+        self.assertIn('paused', self.r('HGET', '{q}:holds', 'house'))
+
+    def test_a_hold_that_is_shortened_wakes(self):
+        for what in (HOUSE, 'house'):
+            self.add(what)
+            self.admin('hold', what, self.now + DAY, 'x')
+            self.assertEqual(self.take(), [])
+            self.admin('hold', what, self.now + SECOND, 'shorter')
+            self.take()
+            self.tick(SECOND)
+            self.assertEqual([i['sid'] for i in self.take()], [what])
+
     def test_a_workers_hold_is_short(self):
         self.call('admin', 'hold', 'w/1', 'house', self.now + 40 * DAY, 'throttled')
         until = int(self.r('HGET', '{q}:holds', 'house').split(' ')[0])

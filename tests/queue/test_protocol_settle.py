@@ -109,6 +109,35 @@ class Settle(ProtocolCase):
         self.assertEqual(self.r('ZSCORE', '{q}:exp', 's:' + HOUSE), str(START + DAY))
         self.assertEqual(self.take()[0]['why'], '')
 
+    def test_what_has_not_expired_after_all_and_is_to_be_cancelled(self):
+        """`live`, `defer` and the next bytes keep the wish."""
+        for sid, verb in (('a', 'live'), ('b', 'defer'), ('c', 'refused')):
+            self.add(sid, exp=START + SECOND)
+            self.add(sid, job='other', exp=START + SECOND)
+        self.intake()
+        self.tick(SECOND)
+        for i, verb in zip(self.take(), ('live', 'defer', 'refused')):
+            self.assertEqual((i['why'], self.admin('cancel', i['sid'] + ':' + HOUSE)), ('expired', ['OK', 'taken']))
+            self.assertEqual(self.settle(i, verb, due=self.now + DAY)[:2], ['OK', 'close'])
+            self.assertEqual(self.take()[0]['why'], 'cancelled')
+
+    def test_defer_leaves_an_expiry(self):
+        self.add(exp=START + SECOND)
+        self.intake()
+        self.tick(SECOND)
+        i = self.take()[0]
+        self.settle(i, 'defer', due=self.now + 9 * SECOND)
+        self.assertEqual((i['why'], self.r('ZSCORE', '{q}:exp', 's:' + HOUSE)), ('expired', str(self.now + 10 * SECOND)))
+
+    def test_live_does_not_shorten_the_records_life(self):
+        """An earlier generation was given more."""
+        i = self.begun()  # until ten days from now
+        self.settle(i, 'retry', due=START)
+        self.r('ZADD', '{q}:exp', START, 's:' + HOUSE)  # as if a clock had stepped
+        i = self.take()[0]
+        self.assertEqual((i['why'], self.settle(i, 'live', due=START + DAY)[:2]), ('expired', ['OK', 'wait']))
+        self.assertEqual(self.job()['expires_us'], str(START + 10 * DAY))
+
     def test_live_after_cancel_closes(self):
         self.add(exp=START + SECOND)
         self.intake()
@@ -171,6 +200,46 @@ class Settle(ProtocolCase):
         self.assertEqual(self.r('EXISTS', '{q}:rate:' + HOUSE), 1)
         self.settle(a, 'release')
         self.assertEqual(len(self.take(office_period=SECOND)), 1)
+
+    def test_what_ends_unsent_gives_its_cell_back(self):
+        limits = {'period': SECOND, 'burst': 1, 'office_period': SECOND, 'n': 1}
+        for sid in 'abc':
+            self.add(sid)
+        for state in ('rejected', 'expired'):
+            i = self.take(**limits)[0]
+            self.assertEqual(self.take(**limits), [])
+            self.settle(i, 'end', state, state)
+        i = self.take(**limits)[0]
+        self.begin(i)
+        self.settle(i, 'end', 'rejected', 'x')
+        self.add('d')
+        self.assertEqual(self.take(**limits), [])
+
+    def test_a_settle_that_fails_gives_nothing_back_twice(self):
+        """Each command of it fails once, others take what is free, and it is said again."""
+        limits = {'period': SECOND, 'burst': 3, 'n': 1}
+        for k in range(1, 30):
+            self.r('FLUSHALL')
+            self.setUp()
+            for sid in 'abcdef':
+                self.add(sid)
+            self.take(**limits)
+            self.tick(1000)
+            i = self.take(**limits)[0]
+            args = ['w/1', 'b', HOUSE, i['token'], 'release', '', '', '', 0, '', 0, 0, self.now, 0, '', '', -1, 0, 0]
+            try:
+                self.r('EVALSHA', self.sha['settle'], 1, rq.META, *args, k)
+            except rq.RedisError:
+                got = []
+                for again in (True, False, False, False):
+                    self.tick(1000)
+                    got += self.take(**limits)
+                    if again:
+                        self.call('settle', *args)
+                self.assertIn(len(got), (1, 2), k)  # of three cells the first is spent
+            else:
+                return
+        self.fail('no end of commands')
 
     def test_history_keeps_sixteen(self):
         self.add()
@@ -235,6 +304,28 @@ class Refused(ProtocolCase):
         self.assertEqual(self.settle(i, 'refused'), ['BADVERB', 'taken', '3'])
         self.assertEqual(self.settle(i, 'end', 'unknown', 'outcome_unknown')[1], 'unknown')
 
+    def test_nothing_is_left_by_one_that_failed(self):
+        """Its worker dies: REAP finds what it left, also of a challenge that was over by then."""
+        for k in range(1, 40):
+            self.r('FLUSHALL')
+            self.setUp()
+            self.ended('rejected', 'x')
+            i = self.one(job='forged')
+            args = ['w/1', 's', HOUSE, i['token'], 'refused', '', '', '', 0, '', 0, 0, self.now, 0, '', '', -1, 0, 0]
+            try:
+                self.r('EVALSHA', self.sha['settle'], 1, rq.META, *args, k)
+            except rq.RedisError:
+                self.tick(301 * SECOND)
+                self.join('w/2')
+                self.reap()
+            else:
+                return
+            if self.job()['state'] == 'rejected':
+                self.assertEqual(self.sub()['rollup'], 'failed', k)
+                self.assertEqual([x for x in self.sub() if x[:2] == 'j:'], [], k)
+                self.assertGreater(self.r('TTL', '{q}:job:s:' + HOUSE), 0, k)
+        self.fail('no end of commands')
+
     def test_cancel_flag_survives(self):
         i = self.one(job='forged')
         self.add(job='genuine')
@@ -242,122 +333,6 @@ class Refused(ProtocolCase):
         self.admin('cancel', 's:' + HOUSE)
         self.assertEqual(self.settle(i, 'refused'), ['OK', 'close', '2'])
         self.assertEqual(self.take()[0]['why'], 'cancelled')
-
-
-class Late(ProtocolCase):
-    def test_late_acceptance_always_wins(self):
-        for sid, state in (('a', 'unknown'), ('b', 'unknown')):
-            i = self.ended(state, 'outcome_unknown', sid)
-            if sid == 'b':
-                self.admin('resolve', sid, HOUSE, 'resend')
-            self.assertEqual(self.settle(i, 'end', 'accepted', 'accepted'), ['LATE', 'accepted', '5' if sid == 'a' else '6'])
-            self.assertEqual(self.job(sid)['state'], 'accepted')
-            self.assertNotIn('u:' + i['token'], self.job(sid))
-        self.assertEqual([(e['sid'], e['state'], e.get('late'), e['rev']) for e in self.results()],
-                         [('a', 'unknown', None, '3'), ('a', 'late', 'accepted', '4'), ('a', 'accepted', None, '5'),
-                          ('b', 'unknown', None, '3'), ('b', 'late', 'accepted', '5'), ('b', 'accepted', None, '6')])
-        self.assertEqual(self.take(), [])
-        self.assertEqual(self.r('EXISTS', '{q}:unknown'), 0)
-
-    def test_late_acceptance_of_a_dead_job(self):
-        old = self.begun(office=SENATE)
-        self.settle(old, 'unknown', due=START)
-        i = self.take('senate')[0]
-        self.begin(i)
-        self.settle(i, 'end', 'dead', 'attempts_exhausted')
-        self.assertEqual(self.settle(old, 'end', 'accepted', 'accepted')[:2], ['LATE', 'accepted'])
-        self.assertEqual(self.r('XLEN', '{q}:dead'), 0)
-
-    def test_late_acceptance_during_another_post(self):
-        for verb, state in (('end', 'rejected'), ('retry', ''), ('unknown', ''), ('not_sent', ''), ('end', 'unknown')):
-            self.r('FLUSHALL')
-            self.setUp()
-            old = self.begun(office=SENATE)
-            self.settle(old, 'unknown', due=START)
-            new = self.take('senate')[0]
-            self.begin(new)
-            self.assertEqual(self.settle(old, 'end', 'accepted', 'accepted')[:2], ['LATE', 'begun'])
-            self.assertEqual(self.settle(new, verb, state, due=START)[1], 'close', verb)
-            i = self.take()[0]
-            self.assertEqual(i['why'], 'late')
-            self.assertEqual(self.settle(i, 'end', 'dead')[0], 'BADVERB')
-            self.assertEqual(self.settle(i, 'end', 'accepted', 'accepted_earlier')[:2], ['OK', 'accepted'])
-
-    def test_late_acceptance_then_conflict(self):
-        old = self.begun(office=SENATE)
-        self.settle(old, 'unknown', due=START)
-        new = self.take('senate')[0]
-        self.begin(new)
-        self.settle(old, 'end', 'accepted', 'accepted')
-        self.assertEqual(self.settle(new, 'conflict')[:2], ['OK', 'accepted'])
-
-    def test_late_acceptance_survives_reap_and_adopt(self):
-        for way in ('reap', 'adopt'):
-            self.r('FLUSHALL')
-            self.setUp()
-            old = self.begun(office=SENATE)
-            self.settle(old, 'unknown', due=START)
-            self.begin(self.take('senate')[0])
-            self.settle(old, 'end', 'accepted', 'accepted')
-            if way == 'adopt':
-                self.call('adopt', 'w/1', self.now)
-            else:
-                self.tick(301 * SECOND)
-                self.join('w/2')
-                self.reap()
-            self.assertEqual(self.job(office=SENATE)['why'], 'late')
-
-    def test_late_rejection(self):
-        i = self.ended('unknown', 'outcome_unknown')
-        self.assertEqual(self.settle(i, 'end', 'rejected', 'rejected_by_chamber'), ['LATE', 'rejected', '5'])
-        self.assertEqual(self.job()['state'], 'rejected')
-
-    def test_late_rejection_of_a_waiting_job(self):
-        old = self.lost()
-        self.assertEqual(self.job()['why'], 'unknown')
-        self.assertEqual(self.settle(old, 'end', 'rejected', 'rejected_by_chamber')[:2], ['LATE', 'rejected'])
-        self.assertEqual(self.take(worker='w/2'), [])
-
-    def test_late_rejection_with_another_unknown(self):
-        one = self.begun(office=SENATE)
-        self.settle(one, 'unknown', due=START)
-        two = self.take('senate')[0]
-        self.begin(two)
-        self.settle(two, 'end', 'unknown', 'outcome_unknown')
-        self.assertEqual(self.settle(one, 'end', 'rejected', 'x')[:2], ['LATE', 'unknown'])
-        self.assertEqual(self.settle(two, 'end', 'rejected', 'x')[:2], ['LATE', 'rejected'])
-
-    def test_late_not_sent(self):
-        old = self.lost()
-        self.assertEqual(self.settle(old, 'not_sent', outcome='not_sent')[:2], ['LATE', 'wait'])
-        self.assertEqual([(e['state'], e['late']) for e in self.results()], [('late', 'not_taken')])
-        i = self.take(worker='w/2')[0]
-        self.assertEqual((i['why'], i['unknowns'], i['attempt']), ('', '0', '0'))
-
-    def test_late_dead(self):
-        """The last attempt failed for certain: not taken."""
-        old = self.lost()
-        self.assertEqual(self.settle(old, 'end', 'dead', 'attempts_exhausted')[:2], ['LATE', 'wait'])
-        self.assertEqual([(e['state'], e['late'], e['outcome']) for e in self.results()], [('late', 'not_taken', 'attempts_exhausted')])
-        self.assertEqual(self.take(worker='w/2')[0]['unknowns'], '0')
-        self.assertEqual(self.r('XLEN', '{q}:dead'), 0)
-
-    def test_late_conflict(self):
-        one = self.begun(office=SENATE)
-        self.settle(one, 'unknown', due=START)
-        two = self.take('senate')[0]
-        self.begin(two)
-        self.tick(301 * SECOND)
-        self.join('w/2')
-        self.reap()
-        self.assertEqual(self.settle(two, 'conflict')[:2], ['LATE', 'accepted'])
-        self.assertEqual(self.results()[-1]['outcome'], 'accepted_earlier')
-
-    def test_nothing_learned(self):
-        one = self.ended('unknown', 'outcome_unknown')
-        for verb, state in (('conflict', ''), ('unknown', ''), ('end', 'unknown')):
-            self.assertEqual(self.settle(one, verb, state)[0], 'DUP')
-        self.assertEqual(len(self.results()), 1)
 
 
 if __name__ == '__main__':

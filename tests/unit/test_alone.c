@@ -17,6 +17,7 @@
 #include "worker/alone.h"
 
 static char queue[64]; /* of this run alone */
+static const char *server = "unix:/run/redis/redis.sock";
 
 /* A process that claims the name, tells what it got, and then lives until it is killed; "sleep" as another program. */
 struct other {
@@ -32,7 +33,7 @@ static struct other start(const char *worker, bool execute)
 	o.pid = fork();
 	if (o.pid == 0) {
 		char machine[ALONE_MACHINE_SIZE] = { 0 };
-		alone_claim(queue, worker, machine);
+		alone_claim(server, queue, worker, machine);
 		if (execute) {
 			/* Its standard input ends when the test does. */
 			(void)dup2(alive[0], STDIN_FILENO);
@@ -95,13 +96,36 @@ static void the_names_are_apart(void **state)
 	end(second);
 }
 
+/* Two servers may have a queue of the same name each: neither worker stands in the other's way. And since one server
+ * may have two addresses, neither is proof that the other is gone. */
+static void each_server_by_itself(void **state)
+{
+	(void)state;
+	struct other first = start("w1", false);
+	const char *kept = server;
+	server = "unix:/run/redis/other.sock";
+	struct other second = start("w1", false);
+	assert_int_equal(strlen(second.machine), ALONE_MACHINE_SIZE - 1);
+	assert_string_not_equal(second.machine, first.machine);
+	/* Each finds its own predecessor gone. */
+	struct other third = start("w1", false);
+	assert_string_equal(third.machine, "");
+	end(third);
+	end(second);
+	third = start("w1", false);
+	assert_string_equal(third.machine, second.machine);
+	server = kept;
+	end(third);
+	end(first);
+}
+
 static void not_kept_by_another_program(void **state)
 {
 	char machine[ALONE_MACHINE_SIZE];
 	(void)state;
 	struct other o = start("w3", true);
 	assert_int_equal(waitpid(o.pid, NULL, WNOHANG), 0);
-	alone_claim(queue, "w3", machine);
+	alone_claim(server, queue, "w3", machine);
 	assert_int_equal(strlen(machine), ALONE_MACHINE_SIZE - 1);
 	end(o);
 	/* And held here for good. */
@@ -115,6 +139,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(one_of_a_name),
 		cmocka_unit_test(the_names_are_apart),
+		cmocka_unit_test(each_server_by_itself),
 		cmocka_unit_test(not_kept_by_another_program),
 	};
 	if (sodium_init() < 0)

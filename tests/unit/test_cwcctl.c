@@ -112,6 +112,50 @@ static void test_times(void **state)
 	assert_int_not_equal(units_time("", &s), ERR_OK);
 }
 
+/* What lies ahead, or is not after 1970, selects nothing that anybody means. */
+static void test_moments(void **state)
+{
+	static const struct {
+		const char *text;
+		int64_t s;
+	} good[] = { { "0s", 1772470000 },
+		     { "999ms", 1772470000 },
+		     { "1h", 1772466400 },
+		     { "1970-01-01T00:00:01Z", 1 },
+		     { "2026-03-02T16:46:40Z", 1772470000 } };
+	static const char *const bad[] = {
+		"1970-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "2026-03-02T16:46:41Z", "1772470000", "1 h", ""
+	};
+	int64_t s = 7;
+	(void)state;
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		assert_int_equal(units_moment(good[i].text, 1772470000, &s), ERR_OK);
+		assert_int_equal(s, good[i].s);
+	}
+	s = 7;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_not_equal(units_moment(bad[i], 1772470000, &s), ERR_OK);
+	assert_int_equal(s, 7);
+}
+
+static void test_entry_ids(void **state)
+{
+	static const char *const bad[] = {
+		"", "-", "5-", "-5", "5-5-5", "x", "+", "18446744073709551616-0", "0-18446744073709551616", " 5", "05"
+	};
+	struct entry_id id;
+	char text[ENTRY_ID_SIZE];
+	(void)state;
+	assert_int_equal(units_entry_id(span_str("18446744073709551615-18446744073709551615"), &id), ERR_OK);
+	units_entry_id_text(id, text);
+	assert_string_equal(text, "18446744073709551615-18446744073709551615");
+	assert_int_equal(units_entry_id(span_str("1767225600000"), &id), ERR_OK);
+	units_entry_id_text(id, text);
+	assert_string_equal(text, "1767225600000-0");
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_not_equal(units_entry_id(span_str(bad[i]), &id), ERR_OK);
+}
+
 /* --- ring ------------------------------------------------------------------------------------- */
 
 static enum err ring(const char *text, struct ring *r, unsigned *line)
@@ -152,6 +196,7 @@ static void test_ring_refuses(void **state)
 		"letter " KID " " KEY " " CONTEXT,
 		"witness " KID " " KEY,
 		"witness " KID " " KEY " short",
+		"witness " KID " " KEY " a-context-that-clears-\x1b[2J",
 		"witness " KID " " KEY " " CONTEXT " " CONTEXT " " CONTEXT " " CONTEXT " " CONTEXT,
 	};
 	struct ring r;
@@ -170,7 +215,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_encode_values),  cmocka_unit_test(test_encode_order),
 		cmocka_unit_test(test_encode_refuses), cmocka_unit_test(test_durations),
-		cmocka_unit_test(test_times),          cmocka_unit_test(test_ring),
+		cmocka_unit_test(test_times),          cmocka_unit_test(test_moments),
+		cmocka_unit_test(test_entry_ids),      cmocka_unit_test(test_ring),
 		cmocka_unit_test(test_ring_refuses),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

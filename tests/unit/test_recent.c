@@ -145,6 +145,40 @@ static void bounds(void **state)
 	recent_free(r);
 }
 
+/* What had to go for lack of room is told, once. What was too old, or was dropped by the caller, is not meant. */
+static void room(void **state)
+{
+	(void)state;
+	struct recent *r = recent_new();
+	struct recent_entry *e;
+	unsigned settled = 9, doubted = 9;
+	assert_false(recent_dropped(r, &settled, &doubted));
+	assert_int_equal(settled + doubted, 0);
+	add(r, 1, 0);
+	recent_expire(r, 2 * RECENT_US);
+	for (unsigned n = 1; n <= RECENT_MAX; n++)
+		add(r, n, 2 * RECENT_US);
+	assert_false(recent_dropped(r, &settled, &doubted));
+	for (unsigned n = 1; n <= 3; n++)
+		add(r, RECENT_MAX + n, 2 * RECENT_US);
+	assert_true(recent_dropped(r, &settled, &doubted));
+	assert_int_equal(settled, 3);
+	assert_int_equal(doubted, 0);
+	assert_false(recent_dropped(r, &settled, &doubted));
+	/* All doubted: the oldest of them goes for the new one; then that, which is settled. */
+	recent_doubt(r);
+	add(r, RECENT_MAX + 4, 2 * RECENT_US);
+	add(r, RECENT_MAX + 5, 2 * RECENT_US);
+	assert_true(recent_dropped(r, &settled, &doubted));
+	assert_int_equal(settled, 1);
+	assert_int_equal(doubted, 1);
+	assert_int_equal(recent_count(r), RECENT_MAX);
+	assert_int_equal(out(r, 2 * RECENT_US, &e), 5);
+	recent_drop(r, e);
+	assert_false(recent_dropped(r, &settled, &doubted));
+	recent_free(r);
+}
+
 static void what_it_keeps(void **state)
 {
 	(void)state;
@@ -171,6 +205,7 @@ int main(void)
 		cmocka_unit_test(a_loss_forgives_what_failed),
 		cmocka_unit_test(age),
 		cmocka_unit_test(bounds),
+		cmocka_unit_test(room),
 		cmocka_unit_test(what_it_keeps),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

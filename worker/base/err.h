@@ -42,7 +42,7 @@ enum err_class {
 	/* queue: what Redis or a script answered */                                                                   \
 	X(QUEUE_LOST, "queue_lost", RETRY, "the connection to Redis was lost before the answer came")                  \
 	X(QUEUE_BUSY, "queue_busy", RETRY, "Redis is loading, busy or failing over")                                   \
-	X(QUEUE_FULL, "queue_full", RETRY, "Redis is out of memory")                                                   \
+	X(QUEUE_FULL, "queue_full", RETRY, "Redis is out of memory, or cannot write to its disk")                      \
 	X(QUEUE_DENIED, "queue_denied", CONFIG, "Redis refused the credentials or the command")                        \
 	X(QUEUE_SCRIPT, "queue_script", RETRY, "a queue script failed")                                                \
 	X(QUEUE_VERSION, "queue_version", CONFIG, "the queue has a newer protocol version")                            \

@@ -48,6 +48,7 @@ enum log_level { LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
 	X(MAINTENANCE_OVER, "maintenance_over", INFO)    \
 	X(QUEUE_ALARM, "queue_alarm", ERROR)             \
 	X(QUEUE_REPLICAS, "queue_replicas", WARNING)     \
+	X(RECENT_DROPPED, "recent_dropped", WARNING)     \
 	X(BRIDGE_DIAL, "bridge_dial", WARNING)
 
 enum log_event {
