@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 
 import account
 import gate as gates
@@ -69,22 +68,22 @@ class Case(LifeCase):
 
     @contextlib.contextmanager
     def silent_chambers(self, submissions):
-        """With these letters, if not with earlier ones, four are on the wire, and stay there: whatever is done meanwhile
-        meets POSTs under way. They are answered at the end."""
+        """With these letters, if not with earlier ones, the chambers have read four that they do not answer: whatever is
+        done meanwhile meets POSTs under way. They are answered at the end."""
         def sent():
             return len(self.worker.events('letter_sent'))
-
-        def begun():
-            depth = rq.pairs(self.stack.script('depth', int(time.time() * 1e6)))
-            return int(depth['house_begun']) + int(depth['senate_begun'])
-        self.stack.sim.process.send_signal(signal.SIGSTOP)
+        sim = self.stack.sim
+        slow = sim.fault(action='delay', ms=3000)
+        read = sim.count()
+        self.stack.submit(*submissions)
+        wait_until(lambda: sim.count() >= read + 4, what='letters on the wire')
+        sim.process.send_signal(signal.SIGSTOP)
         try:
-            self.stack.submit(*submissions)
-            wait_until(lambda: begun() >= 4, what='letters on the wire')
             before = sent()
             yield
         finally:
-            self.stack.sim.process.send_signal(signal.SIGCONT)
+            sim.process.send_signal(signal.SIGCONT)
+            sim.clear_faults(slow)
         wait_until(lambda: sent() >= before + 4, what='answers')
 
     def lose_worker(self):

@@ -28,7 +28,7 @@ class Examples(PeopleCase):
         self.write('outbox.txt', 'done\nnever HNE01\n')
         sealed = self.ctl('seal', self.path('letters.jsonl'), *self.sealing, '--ring', self.ring).out
         self.write('sealed.jsonl', sealed)
-        self.write('cwcctl', '#!/bin/sh\nexec %s "$@" %s\n' % (CTL, ' '.join(self.redis)), 0o755)
+        self.write('cwcctl', '#!/bin/sh\nexec %s "$@" %s\n' % (os.path.abspath(CTL), ' '.join(self.redis)), 0o755)
         self.die('ancient', ago=40 * DAY)
         self.several()
         self.doubt('u')
