@@ -44,6 +44,9 @@ CONFIG := $(filter-out config/gen.c,$(wildcard config/*.c))
 WORKER := $(filter-out worker/main.c,$(wildcard worker/*.c))
 LUA := $(wildcard queue/lua/*.lua)
 CTL := $(wildcard ops/cwcctl/*.c)
+# The simulator's root, which a development build takes besides the hypervisor's.
+DEV := $(if $(filter dev,$(VARIANT)),tests/sim/anchor_sim.c)
+SIM := $(wildcard tests/sim/*.c)
 LIB := $(BASE) $(CWC) $(QUEUE) $(ATTEST) $(CONFIG) $(WORKER)
 
 UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
@@ -95,13 +98,17 @@ endef
 
 $(B)/cwc-worker: $(B)/worker/main.o $(B)/libcwc.a
 	$(call program)
-$(B)/cwcctl: $(CTL:%.c=$(B)/%.o) $(B)/libcwc.a
+$(B)/cwcctl: $(CTL:%.c=$(B)/%.o) $(DEV:%.c=$(B)/%.o) $(B)/libcwc.a
 	$(call program)
 $(B)/config-gen: $(B)/config/gen.o $(B)/libcwc.a
 	$(call program)
-$(UNIT:%=$(B)/unit/%): $(B)/unit/%: $(B)/tests/unit/%.o $(B)/libcwc.a
+# What stands for the hypervisor: for tests, and for the dev variant.
+$(B)/libsim.a: $(SIM:%.c=$(B)/%.o)
+	@rm -f $@
+	$(Q)$(AR) rcsD $@ $^
+$(UNIT:%=$(B)/unit/%): $(B)/unit/%: $(B)/tests/unit/%.o $(B)/libsim.a $(B)/libcwc.a
 	$(call program,-lcmocka)
-$(B)/tools/%: $(B)/tests/tools/%.o $(B)/libcwc.a
+$(B)/tools/%: $(B)/tests/tools/%.o $(B)/libsim.a $(B)/libcwc.a
 	$(call program)
 $(B)/tools/%: $(B)/tests/it/%.o $(B)/libcwc.a
 	$(call program)
@@ -162,6 +169,7 @@ test: ## The whole test suite, from nothing
 	$(Q)ops/install-deps test
 	$(Q)$(MAKE) --no-print-directory all tools
 	$(Q)$(MAKE) --no-print-directory VARIANT=asan all tools unit-programs fuzz-programs build/asan/scenario
+	$(Q)$(MAKE) --no-print-directory VARIANT=dev build/dev/cwcctl
 	$(Q)CWC_BUILD=$(B) $(RUN_TESTS) $(ALL_TESTS)
 
 tools: $(TOOLS:%=$(B)/tools/%) $(B)/config-gen

@@ -422,6 +422,71 @@ const struct command ctl_commands[] = {
 	  "table of all "
 	  "keys.",
 	  0, 1, 1, cmd_config_example, NO_TEXT },
+	{
+		"attest verify",
+		"FILE|-",
+		"Verify an attestation document of an enclave",
+		"FILE is a document of the Nitro hypervisor, in CBOR or base64, of at most 12288 bytes. It is "
+		"asked in stages: `envelope` and `payload` (its form), `chain` (the certificates, from the "
+		"hypervisor's root to the leaf), `signature`, `time` (--max-age), `debug` (never allowed), "
+		"`policy` (the measurements), `binding` (--nonce). The first rule that is broken gives the code, "
+		"and ends it. Nothing of a refused document is printed; see `attest show`.\n\nWhat is allowed, "
+		"--manifest or --pcr says. A manifest is a text file: `release NAME` (letters, digits and . _ + -) "
+		"begins a release, and each line `pcrN HEX` below it is a measurement, 96 hex digits in lower "
+		"case; all of a release must match together. Empty lines, and those that begin with #, are passed "
+		"over. Each release needs pcr0; a PCR, a name or a set of measurements that is there twice is "
+		"refused, and zeros for PCR0 to PCR2: they are those of the debug mode. At most 16 releases; "
+		"`attest measure` writes one.\n\nWho can send a nonce to the enclave should, and then pass "
+		"--nonce: else the document may be one that was overheard, as old as --max-age.\n\nThe exit status "
+		"is 0 when it is verified and 1 when it is refused, with the code on standard error.",
+		BIT(AT) | BIT(MAX_AGE) | BIT(MANIFEST) | BIT(PCR) | BIT(NONCE) | BIT(CHAIN_ONLY),
+		1,
+		1,
+		cmd_attest_verify,
+		{ { "cwcctl attest verify document.cbor --manifest releases.txt --at 2026-02-12T17:56:03Z",
+		    "Was it one of our releases that had this document then?" },
+		  { "cwcctl attest verify document.cbor --chain-only --json", "Is it genuine at all?" } },
+	},
+	{
+		"attest show",
+		"FILE|-",
+		"Print what an attestation document says",
+		"Unproved: anybody can write such a document. Its form is asked strictly, as in the first two "
+		"stages of `attest verify`. With the certificates: subject, serial and validity of each.",
+		0,
+		1,
+		1,
+		cmd_attest_show,
+		NO_TEXT,
+	},
+	{
+		"attest measure",
+		"FILE.eif",
+		"Compute the PCRs of an enclave image",
+		"PCR0, PCR1, PCR2, and PCR8 when it is signed, of an image for x86_64 or aarch64, as the "
+		"hypervisor will have them when it runs outside of the debug mode. The image's form is asked "
+		"strictly, its CRC-32 too, and the first rule that is broken is said; whether its signature is "
+		"right is not asked.\n\nThe sizes that an image asks for, and its metadata, are measured by nobody.",
+		BIT(RELEASE),
+		1,
+		1,
+		cmd_attest_measure,
+		{ { "cwcctl attest measure worker.eif --release 1.4.0 >1.4.0.txt", "Write a manifest:" } },
+	},
+	{
+		"attest diff",
+		"A B",
+		"Compare measurements",
+		"Each of A and B is an attestation document, a manifest or an enclave image; one may be - for "
+		"standard input, but for an image. Says of each PCR whether it is the same, and what it measures. "
+		"Of a manifest the release is taken that differs least. Documents are not proved here.\n\nThe exit "
+		"status is 1 when a PCR that both have differs.",
+		0,
+		2,
+		2,
+		cmd_attest_diff,
+		{ { "cwcctl attest diff document.cbor worker.eif", "Why is it refused?" } },
+	},
 	{ "outcomes", "", "Print the table of outcomes", "What may become of a letter, or of an attempt.",
 	  BIT(MARKDOWN), 0, 0, cmd_outcomes, NO_TEXT },
 	{ "errors", "", "Print the table of error codes", "The codes that results, refused entries and logs name.",

@@ -79,6 +79,16 @@ enum ctl_exit {
 	X(MEND, "mend", NULL, "Mend what is off.")                                                                    \
 	X(IDS, "ids", "FILE|-",                                                                                       \
 	  "Only these: SID OFFICE on each line, or the lines of `export`; see also `reconcile`.")                     \
+	X(AT, "at", "TIME", "Verify as at this time: RFC 3339, seconds since 1970, or now (the default).")            \
+	X(MAX_AGE, "max-age", "DURATION",                                                                             \
+	  "How old the signed time may be; default 5min. A number alone is of seconds.")                              \
+	X(MANIFEST, "manifest", "FILE",                                                                               \
+	  "The releases whose measurements are allowed; 78 is the exit status of a bad one.")                         \
+	X(PCR, "pcr", "N=HEX,...", "The measurements that are allowed, all of them together: 0=HEX,1=HEX,2=HEX.")     \
+	X(NONCE, "nonce", "HEX", "The nonce that the document must have.")                                            \
+	X(CHAIN_ONLY, "chain-only", NULL,                                                                             \
+	  "Ask only whether the hypervisor signed it, not which program it is, when, and for whom.")                  \
+	X(RELEASE, "release", "NAME", "Print the lines of a manifest, with this name.")                               \
 	X(MAN, "man", NULL, "Print the manual page cwcctl(1).")
 
 enum ctl_option {
@@ -87,6 +97,8 @@ enum ctl_option {
 #undef CTL_OPTION_ENUM
 		CTL_N_OPTIONS
 };
+
+_Static_assert(CTL_N_OPTIONS <= 64, "a set of options is 64 bits");
 
 #define CTL_BIT(o)     (UINT64_C(1) << (o))
 #define CTL_COMMON     (CTL_BIT(OPT_HELP + 1) - 1)
@@ -195,6 +207,10 @@ int cmd_render(struct ctl *c);
 int cmd_config_check(struct ctl *c);
 int cmd_config_print(struct ctl *c);
 int cmd_config_example(struct ctl *c);
+int cmd_attest_verify(struct ctl *c);
+int cmd_attest_show(struct ctl *c);
+int cmd_attest_measure(struct ctl *c);
+int cmd_attest_diff(struct ctl *c);
 int cmd_version(struct ctl *c);
 int cmd_help(struct ctl *c);
 

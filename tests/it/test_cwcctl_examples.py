@@ -10,11 +10,12 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from attest_case import CMDLINE, KERNEL, METADATA, RAMDISK, image, manifest, vector  # noqa: E402
 from cwcctl_case import BUILD, CTL, NO, OK, PERSON, PUBLIC, letter, lines, wait_until  # noqa: E402
 from people_case import DAY, HOUR, Case as PeopleCase  # noqa: E402
 
 NO_IS_AN_ANSWER = ('results --verify', 'dead list --chamber house', 'dead replay --chamber senate', 'fsck --mend',
-                   'reconcile')
+                   'reconcile', 'attest diff')
 
 
 class Examples(PeopleCase):
@@ -28,6 +29,10 @@ class Examples(PeopleCase):
         self.write('outbox.txt', 'done\nnever HNE01\n')
         sealed = self.ctl('seal', self.path('letters.jsonl'), *self.sealing, '--ring', self.ring).out
         self.write('sealed.jsonl', sealed)
+        document = vector('25-')
+        self.write('document.cbor', document.raw)
+        self.write('releases.txt', manifest(**{'1.3.9': {0: document.pcrs[0]}}))
+        self.write('worker.eif', image([(KERNEL, b'k'), (CMDLINE, b'c'), (METADATA, b'{}'), (RAMDISK, b'r')]))
         self.write('cwcctl', '#!/bin/sh\nexec %s "$@" %s\n' % (os.path.abspath(CTL), ' '.join(self.redis)), 0o755)
         self.die('ancient', ago=40 * DAY)
         self.several()
