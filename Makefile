@@ -12,7 +12,7 @@ PYTHON := /usr/bin/python3
 V ?= 0
 Q := $(if $(filter 0,$(V)),@,)
 
-PKGS := libsodium libcbor hiredis libcurl openssl libuv jansson inih
+PKGS := libsodium libcbor hiredis libcurl openssl libuv jansson inih libmicrohttpd libseccomp
 
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wcast-qual \
         -Wundef -Wswitch-enum
@@ -23,7 +23,7 @@ LDHARDEN := -Wl,-z,relro,-z,now -Wl,-z,noexecstack -Wl,--as-needed
 CFLAGS_release := -O2 -g $(HARDEN)
 CFLAGS_dev := -O1 -g $(HARDEN) -DCWC_DEV
 CFLAGS_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
-CFLAGS_cov := -O0 -g --coverage
+CFLAGS_cov := -O0 -g --coverage -DCWC_COVERAGE
 LDFLAGS_release := -pie $(LDHARDEN)
 LDFLAGS_dev := -pie $(LDHARDEN)
 LDFLAGS_asan := -fsanitize=address,undefined
@@ -167,7 +167,7 @@ IT := $(patsubst tests/it/%.py,%,$(wildcard tests/it/test_*.py))
 
 test: ## The whole test suite, from nothing
 	$(Q)ops/install-deps test
-	$(Q)$(MAKE) --no-print-directory all tools
+	$(Q)$(MAKE) --no-print-directory all tools $(B)/unit/test_sandbox
 	$(Q)$(MAKE) --no-print-directory VARIANT=asan all tools unit-programs fuzz-programs build/asan/scenario
 	$(Q)$(MAKE) --no-print-directory VARIANT=dev build/dev/cwcctl
 	$(Q)CWC_BUILD=$(B) $(RUN_TESTS) $(ALL_TESTS)
@@ -181,6 +181,7 @@ unit_tests = $(foreach t,$(UNIT),$(t)=$(1)/unit/$(t))
 it_tests = $(foreach t,$(IT),'$(t)=$(PYTHON) tests/it/$(t).py')
 fuzz_tests = $(foreach t,$(FUZZ),'$(t)=$(PYTHON) tests/fuzz/replay.py build/asan/fuzz/$(t) $(t)')
 ALL_TESTS = $(it_tests) $(call unit_tests,build/asan) $(fuzz_tests) \
+            'test_sandbox_plain=$(B)/unit/test_sandbox' \
             'test_sim=$(PYTHON) -m unittest discover -s tests/sim -p test_*.py' 'test_protocol=$(PYTHON) tests/queue/test_protocol.py' \
             'check=$(PYTHON) tests/queue/check.py' 'exhaust=$(PYTHON) tests/queue/exhaust.py --short' \
             'mutants=$(PYTHON) tests/queue/mutants.py' 'layering=tests/lint-layering' \

@@ -29,6 +29,7 @@ enum config_chamber_index { CONFIG_HOUSE, CONFIG_SENATE, CONFIG_CHAMBERS };
 enum config_tier { CONFIG_MEASURED, CONFIG_HOST };
 enum config_log_level { CONFIG_LOG_ERROR, CONFIG_LOG_WARNING, CONFIG_LOG_INFO, CONFIG_LOG_DEBUG };
 enum config_log_format { CONFIG_LOG_JSON, CONFIG_LOG_TEXT };
+enum config_sandbox { CONFIG_SANDBOX_REQUIRED, CONFIG_SANDBOX_OFF };
 enum config_key_source { CONFIG_KEYS_BOOT, CONFIG_KEYS_FILE };
 enum config_offices_policy { CONFIG_OFFICES_SEND, CONFIG_OFFICES_HOLD };
 enum config_unknown_policy { CONFIG_UNKNOWN_HOLD, CONFIG_UNKNOWN_RESEND };
@@ -79,6 +80,7 @@ struct config {
 	enum config_log_level log_level;   /* host, info */
 	enum config_log_format log_format; /* host, json */
 	unsigned skew_max_ms;              /* measured, 3s: against the clock of Redis; above it not ready */
+	enum config_sandbox sandbox;       /* measured, required | off: the filter of system calls */
 
 	/* [queue] */
 	struct addr queue_address;                 /* host, unix:/run/redis/redis.sock is the default */
@@ -127,6 +129,9 @@ struct config {
 				 * among them. Default: cwc.house.gov, uat-cwc.house.gov, soapbox.senate.gov */
 	char allowed_host[CONFIG_HOSTS_MAX][256];
 	char bridge_dir[CONFIG_PATH_MAX]; /* host, /run/cwc-worker: private directory for bridge sockets */
+
+	/* [status] */
+	struct addr status_address; /* host, address, or none (text[0] == 0): no status server */
 
 	/* [house], [senate] */
 	struct config_chamber chamber[2]; /* by enum cwc_chamber */

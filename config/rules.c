@@ -182,6 +182,8 @@ void config_check_rules(const struct config_check *k)
 
 	check_queue(k);
 	check_jobs(k);
+	if (k->c->sandbox == CONFIG_SANDBOX_OFF && is_production(k->c))
+		refuse(k, "worker", "sandbox", "may be off only while worker.environment is sandbox");
 	if (k->c->key_source == CONFIG_KEYS_FILE && !k->c->key_file[0])
 		refuse(k, "keys", "file", "is needed with source = file");
 	for (size_t i = 0; i < CONFIG_CHAMBERS; i++) {

@@ -28,6 +28,7 @@
 static const char *const environments[] = { "sandbox", "production", NULL };
 static const char *const log_levels[] = { "error", "warning", "info", "debug", NULL };
 static const char *const log_formats[] = { "json", "text", NULL };
+static const char *const sandboxes[] = { "required", "off", NULL };
 static const char *const key_sources[] = { "boot", "file", NULL };
 static const char *const offices_policies[] = { "send", "hold", NULL };
 static const char *const unknown_policies[] = { "hold", "resend", NULL };
@@ -118,6 +119,9 @@ const struct config_key config_keys[] = {
 	    TEXT("One JSON object a line, or text for people.")),
 	ROW("worker", "skew_max", MS, MEASURED, "3s", 1, MINUTE, AT(skew_max_ms),
 	    TEXT("Not ready while the clock of Redis differs by more than this.")),
+	ROW("worker", "sandbox", ENUM, MEASURED, "required", 0, 0, AT(sandbox), WORDS(sandboxes),
+	    TEXT("After start-up only the system calls of serving are allowed; any other kills the worker. "
+		 "required: do not start without. off: for debuggers and tracers, while environment is sandbox.")),
 
 	ROW("queue", "address", ADDRESS, HOST, "unix:/run/redis/redis.sock", 0, 0, AT(queue_address),
 	    TEXT("Where Redis listens.")),
@@ -192,6 +196,11 @@ const struct config_key config_keys[] = {
 	    TEXT("A host that the URLs may name. Setting one replaces the defaults.")),
 	ROW("http", "bridge_dir", PATH, HOST, "/run/cwc-worker", 0, 0, AT(bridge_dir),
 	    TEXT("Private directory for the sockets between the HTTP client and the dialled addresses.")),
+
+	ROW("status", "address", ADDRESS, HOST, "", 0, 0, AT(status_address), EXAMPLE("tcp:127.0.0.1:9464"),
+	    TEXT("Where /health, /ready, /metrics, /attestation and /keys are answered over HTTP, to whoever can "
+		 "connect. "
+		 "Nothing personal is said there. vsock:4294967295:PORT in an enclave. Without it: nowhere.")),
 
 	CHAMBER("house", CONFIG_HOUSE, "https://uat-cwc.house.gov/v2/message", "https://uat-cwc.house.gov/v2/offices",
 		"hold", "daily 00:00-06:00", "Sample Civic Relay LLC"),

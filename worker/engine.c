@@ -111,6 +111,7 @@ static void tick(uv_timer_t *t)
 {
 	struct engine *e = t->data;
 	int64_t now = clock_boot_us();
+	engine_metrics_tick(e, now);
 	engine_watch_tick(e, now); /* before anything is taken: a window may have begun */
 	engine_queue_tick(e, now);
 	engine_settle_tick(e, now);
@@ -215,6 +216,9 @@ enum err engine_new(uv_loop_t *loop, const struct engine_options *o, struct engi
 	e->o = *o;
 	e->config = o->config;
 	e->loop = loop;
+	e->metrics = metrics_new();
+	e->started_wall_us = clock_wall_us();
+	e->started_boot_us = clock_boot_us();
 	e->seen = seen_new();
 	e->recent = recent_new();
 	e->maybe = seen_new();
@@ -258,6 +262,7 @@ static void free_memory(struct engine *e)
 	seen_free(e->maybe);
 	engine_watch_free(e);
 	recent_free(e->recent);
+	metrics_free(e->metrics);
 	free(e);
 }
 

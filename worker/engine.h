@@ -41,6 +41,21 @@ void engine_drain(struct engine *e, void (*done)(void *arg, unsigned left), void
 /* True when the queue is joined, keys are there and the clocks agree; else *ret_reason says which is not. */
 bool engine_ready(const struct engine *e, const char **ret_reason);
 
+/* How it stands, for the status server. */
+struct engine_view {
+	const char
+		*worker; /* its name in the queue with the nonce of this membership; until the next turn of the loop */
+	unsigned in_flight;
+	int64_t depth; /* letters of the queue that are not over, as of the last look; before it, those in flight here
+			*/
+	int64_t uptime_us, cpu_us, resident; /* of the process: CPU time; bytes */
+	bool draining;
+};
+void engine_view(const struct engine *e, struct engine_view *ret_view);
+
+/* Appends what the engine counted, and how it stands now, as Prometheus text (metrics.h). */
+void engine_metrics(const struct engine *e, struct buf *out);
+
 /* Frees at once, without a word to the queue. */
 void engine_free(struct engine *e);
 

@@ -3,7 +3,7 @@
  * What the files of the engine share. engine.c: life, timers, readiness, drain. engine_queue.c: join, beat, reap,
  * adopt. engine_take.c: take, holds. engine_letter.c: one job's way. engine_replicas.c: WAIT before its POST.
  * engine_settle.c: its end. engine_recent.c: what is said again after a reconnect. engine_offices.c: the office lists.
- * engine_watch.c: maintenance windows and alarms.
+ * engine_watch.c: maintenance windows and alarms. engine_metrics.c: counts.
  */
 #ifndef WORKER_ENGINE_INTERNAL_H
 #define WORKER_ENGINE_INTERNAL_H
@@ -11,6 +11,7 @@
 #include "cwc/windows.h"
 #include "worker/engine.h"
 #include "worker/http.h"
+#include "worker/metrics.h"
 #include "worker/pace.h"
 #include "worker/pipeline.h"
 #include "worker/prepare.h"
@@ -43,6 +44,7 @@ struct slot {
 	bool settle_sent;       /* an answer to SETTLE is outstanding */
 	int64_t settle_boot_us; /* send SETTLE (again) at this time */
 	unsigned settle_tries;
+	int64_t settling_boot_us; /* when SETTLE was due first */
 };
 
 /* What belongs to one chamber. */
@@ -119,6 +121,9 @@ struct engine {
 	unsigned recent_lost;    /* how much of it the queue had forgotten */
 	int64_t dropped_boot_us; /* say again at this time how much was dropped for lack of room */
 	struct watch *watch;     /* alarms: engine_watch.c */
+	struct metrics *metrics; /* engine_metrics.c */
+	int64_t started_wall_us, started_boot_us, tick_boot_us, depth_boot_us;
+	bool depth_sent, depth_known;
 
 	uv_timer_t tick;
 	unsigned handles; /* to close before the memory goes */
@@ -176,8 +181,8 @@ void engine_recent_tick(struct engine *e, int64_t boot_us);
 void engine_say_settle(struct engine *e, const struct recent_settle *r, queue_settle_cb cb, void *arg);
 void engine_say_begin(struct engine *e, const struct recent_settle *r, queue_begin_cb cb, void *arg);
 void engine_ignore_begin(void *arg, enum err err, const struct queue_begin_answer *a);
-void engine_log_orphan(const struct recent_settle *r);
-void engine_log_breakers(const struct queue_settle_answer *a);
+void engine_log_orphan(struct engine *e, const struct recent_settle *r);
+void engine_log_breakers(struct engine *e, const struct queue_settle_answer *a);
 void engine_log_settle_error(const struct recent_settle *r, enum err err);
 /* 0.2 s, doubling to most_us. */
 int64_t engine_pause_us(unsigned tries, int64_t most_us);
@@ -194,6 +199,17 @@ void engine_watch_free(struct engine *e);
 void engine_watch_tick(struct engine *e, int64_t boot_us);
 /* What BEAT said: alarms when people must come before something is full. */
 void engine_watch_counts(struct engine *e, const struct queue_beat_answer *a);
+
+/* engine_metrics.c: what is counted; none of it changes what is done */
+void engine_metrics_tick(struct engine *e, int64_t boot_us);
+void engine_count(struct engine *e, enum metric s, unsigned a, unsigned b);
+void engine_count_call(struct engine *e, enum metrics_call call, enum err err);
+void engine_count_take(struct lane *l, enum err err, const struct queue_take_answer *a);
+void engine_count_prepared(const struct slot *s, int64_t took_us);
+void engine_count_answer(const struct slot *s, const struct http_answer *a);
+void engine_count_settled(const struct slot *s, const struct queue_settle_answer *a);
+void engine_count_breaker(struct engine *e, const struct queue_breaker *b);
+void engine_count_places(struct engine *e, const struct queue_beat_answer *a);
 
 /* engine_offices.c */
 void engine_offices_tick(struct lane *l, int64_t boot_us);

@@ -69,7 +69,9 @@ void engine_letter_start(struct slot *s, const struct queue_taken *t)
 		.offices = { e->lane[CWC_HOUSE].list, e->lane[CWC_SENATE].list },
 		.arena = &e->arena,
 	};
+	int64_t before_us = clock_boot_us();
 	prepare_letter(&x, t, clock_wall_us(), &s->xml, &s->prepared);
+	engine_count_prepared(s, clock_boot_us() - before_us);
 	s->decision = s->prepared.decision;
 	if (s->prepared.send && s->prepared.chamber != s->chamber) {
 		/* Jobs to be ended may come from either chamber's TAKE; a letter only goes to its own. */
@@ -122,13 +124,21 @@ static bool on_the_wire(const struct slot *s)
 	return false;
 }
 
+static bool in_pace(struct slot *s)
+{
+	bool taken = pace_take(&s->engine->lane[s->chamber].pace, clock_boot_us());
+	if (!taken)
+		engine_count(s->engine, METRICS_LIMITED, s->chamber, METRICS_LIMITER_WORKER);
+	return taken;
+}
+
 /* Looked at last before the POST: also after a WAIT, since time has passed. */
 static void go(struct slot *s)
 {
 	struct engine *e = s->engine;
 	bool in_time = clock_boot_us() - s->taken_boot_us <= ENGINE_GRANT_US && !e->drain_cancelled &&
 		       engine_chamber_open(e, s->chamber);
-	if (!in_time || on_the_wire(s) || !pace_take(&e->lane[s->chamber].pace, clock_boot_us())) {
+	if (!in_time || on_the_wire(s) || !in_pace(s)) {
 		engine_letter_unsent(s, QUEUE_NOT_SENT);
 		engine_letter_event(s, PIPELINE_ON_TOO_LATE);
 		return;
@@ -178,6 +188,7 @@ void engine_letter_replicated(struct slot *s, bool enough)
 static void begun(void *arg, enum err err, const struct queue_begin_answer *a)
 {
 	struct slot *s = arg;
+	engine_count_call(s->engine, METRICS_CALL_BEGIN, err);
 	if (err != ERR_OK) {
 		/* Whether BEGIN was carried out is not known; GO never came, so nothing was sent, and that is said: a
 		 * record left begun would be of unknown fate when our lease is over. */
@@ -280,6 +291,7 @@ static void answered(void *arg, const struct http_answer *a)
 	enum outcome o = classify(s, a);
 	s->http_status = a->fate == HTTP_ANSWERED ? a->status : 0;
 	s->ended_us = clock_wall_us();
+	engine_count_answer(s, a);
 	buf_reset(&s->xml);
 	if (outcome_class(o) == OUTCOME_CLASS_ACCEPTED) {
 		seen_add(s->engine->seen, s->prepared.delivery_id);
@@ -305,6 +317,7 @@ static void answered(void *arg, const struct http_answer *a)
 static void send_post(struct slot *s)
 {
 	s->posted = true;
+	metrics_observe(s->engine->metrics, METRICS_HIST_TAKE_TO_POST, s->chamber, clock_boot_us() - s->taken_boot_us);
 	http_post(s->engine->lane[s->chamber].target, span_buf(&s->xml), s->taken_boot_us + ENGINE_GRANT_US, answered,
 		  s);
 }
@@ -328,6 +341,8 @@ void engine_letter_event(struct slot *s, enum pipeline_event ev)
 		break;
 	case PIPELINE_DO_SETTLE:
 		buf_reset(&s->xml);
+		if (s->settling_boot_us == 0)
+			s->settling_boot_us = clock_boot_us();
 		if (s->settle_boot_us == 0)
 			engine_settle_send(s);
 		break;

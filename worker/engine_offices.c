@@ -36,7 +36,7 @@ static void publish(struct lane *l)
 	}
 	struct span argv[] = { span_lit("HSET"), span_buf(&key), span_str(cwc_chamber_name(l->chamber)),
 			       span_buf(&value) };
-	queue_command(l->engine->queue, argv, sizeof argv / sizeof argv[0], engine_ignore_reply, NULL);
+	queue_command(l->engine->queue, argv, sizeof argv / sizeof argv[0], engine_ignore_reply, l->engine);
 	buf_clear(&key);
 	buf_clear(&value);
 }

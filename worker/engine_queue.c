@@ -44,6 +44,7 @@ void engine_fenced(struct engine *e, unsigned joins)
 {
 	if (e->membership == ENGINE_AWAY || joins != e->joins)
 		return;
+	engine_count(e, METRICS_FENCED, 0, 0);
 	log_event(LOG_QUEUE_FENCED, LOG_STR(F_WORKER, e->worker), LOG_INT(F_IN_FLIGHT, e->in_flight));
 	e->membership = ENGINE_AWAY;
 	e->recent_first = false;
@@ -54,9 +55,8 @@ void engine_fenced(struct engine *e, unsigned joins)
 
 void engine_ignore_reply(void *arg, enum err err, const struct resp_reply *r)
 {
-	(void)arg;
-	(void)err;
 	(void)r;
+	engine_count_call(arg, METRICS_CALL_OTHER, err);
 }
 
 static void add_key(const struct keyring_key *k, struct buf *b)
@@ -99,6 +99,7 @@ static void not_joined(struct engine *e, enum err why)
 static void adopted(void *arg, enum err err, bool was_fenced, int64_t n)
 {
 	struct engine *e = arg;
+	engine_count_call(e, METRICS_CALL_ADOPT, err);
 	if (e->membership != ENGINE_ADOPTING)
 		return;
 	if (err == ERR_OK && was_fenced) {
@@ -177,6 +178,7 @@ static void note_skew(struct engine *e, int64_t redis_us)
 static void joined(void *arg, enum err err, const struct queue_beat_answer *a)
 {
 	struct engine *e = arg;
+	engine_count_call(e, METRICS_CALL_JOIN, err);
 	if (e->membership != ENGINE_JOINING)
 		return;
 	not_joined(e, err);
@@ -185,6 +187,7 @@ static void joined(void *arg, enum err err, const struct queue_beat_answer *a)
 	switch (a->status) {
 	case QUEUE_BEAT_OK:
 		note_skew(e, a->redis_us);
+		engine_count_places(e, a);
 		e->beat_boot_us = clock_boot_us() + lease_us(e) / 3;
 		e->membership = ENGINE_JOINING;
 		e->published = e->publishing;
@@ -250,6 +253,7 @@ static void clock_came(void *arg, enum err err, const struct resp_reply *r)
 	struct engine *e = arg;
 	int64_t redis_us;
 	bool told = e->skew_told;
+	engine_count_call(e, METRICS_CALL_OTHER, err);
 	e->clock_sent = e->skew_told = false;
 	if (err == ERR_OK && read_time(r, &redis_us) != ERR_OK)
 		err = ERR_PROTOCOL;
@@ -285,11 +289,13 @@ static void beaten(void *arg, enum err err, const struct queue_beat_answer *a)
 {
 	struct engine *e = arg;
 	e->beat_sent = false;
+	engine_count_call(e, METRICS_CALL_BEAT, err);
 	if (err != ERR_OK)
 		return;
 	if (a->status == QUEUE_BEAT_OK) {
 		note_skew(e, a->redis_us);
 		engine_watch_counts(e, a);
+		engine_count_places(e, a);
 	} else if (a->status == QUEUE_BEAT_FENCED) {
 		engine_fenced(e, e->beat_joins);
 	} else if (a->status == QUEUE_BEAT_VERSION) {
@@ -301,6 +307,7 @@ static void beaten(void *arg, enum err err, const struct queue_beat_answer *a)
 static void left(void *arg, enum err err, const struct queue_beat_answer *a)
 {
 	struct engine *e = arg;
+	engine_count_call(e, METRICS_CALL_LEAVE, err);
 	if (err == ERR_OK && a->status == QUEUE_BEAT_BUSY) {
 		/* The queue has jobs under our name that we do not know: they go back, then we leave. */
 		e->membership = ENGINE_MEMBER;
@@ -319,6 +326,9 @@ static void reaped(void *arg, enum err err, bool was_fenced, int64_t n)
 {
 	struct engine *e = arg;
 	e->reap_sent = false;
+	engine_count_call(e, METRICS_CALL_REAP, err);
+	if (err == ERR_OK && n > 0)
+		metrics_add(e->metrics, METRICS_RECOVERED, 0, 0, n);
 	if (err == ERR_OK && was_fenced)
 		engine_fenced(e, e->reap_joins);
 	else if (err == ERR_OK && n > 0)
@@ -346,6 +356,7 @@ void engine_queue_tick(struct engine *e, int64_t boot_us)
 	if (e->membership == ENGINE_AWAY && boot_us >= e->join_boot_us) {
 		e->membership = ENGINE_ASKING;
 		e->joins++;
+		engine_count(e, METRICS_JOINS, 0, 0);
 		ask_clock(e);
 	}
 	engine_recent_say(e);
@@ -372,6 +383,7 @@ void engine_queue_tick(struct engine *e, int64_t boot_us)
 void engine_queue_up(void *arg)
 {
 	struct engine *e = arg;
+	engine_count(e, METRICS_CONNECTS, 0, 0);
 	log_event(LOG_QUEUE_UP, LOG_STR(F_ADDRESS, e->config->queue_address.text));
 	e->queue_error = ERR_OK;
 	for (int c = 0; c < CWC_CHAMBERS; c++)
@@ -384,6 +396,7 @@ void engine_queue_down(void *arg, enum err why, const char *detail)
 {
 	struct engine *e = arg;
 	(void)detail;
+	engine_count(e, METRICS_DISCONNECTS, 0, 0);
 	if (e->queue_error != why)
 		log_event(LOG_QUEUE_DOWN, LOG_STR(F_ADDRESS, e->config->queue_address.text),
 			  LOG_STR(F_CODE, err_name(why)), LOG_INT(F_IN_FLIGHT, e->in_flight));

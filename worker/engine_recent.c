@@ -34,13 +34,13 @@ static void confirmed(struct recent_entry *r, const struct queue_settle_answer *
 {
 	struct engine *e = r->owner;
 	bool lost = a->status == QUEUE_SETTLE_OK || a->status == QUEUE_SETTLE_LATE;
-	engine_log_breakers(a);
+	engine_log_breakers(e, a);
 	if (lost) {
 		e->recent_lost++;
 		r->rev = a->rev;
 	}
 	if (a->status == QUEUE_SETTLE_STALE && orphaned(r, a)) {
-		engine_log_orphan(&r->settle);
+		engine_log_orphan(e, &r->settle);
 		recent_drop(e->recent, r);
 	} else {
 		recent_confirm(e->recent, r, lost ? clock_boot_us() : r->boot_us);
@@ -50,6 +50,8 @@ static void confirmed(struct recent_entry *r, const struct queue_settle_answer *
 
 static void said(void *arg, enum err err, const struct queue_settle_answer *a)
 {
+	struct recent_entry *r = arg;
+	engine_count_call(r->owner, METRICS_CALL_SETTLE, err);
 	if (err != ERR_OK || a->status == QUEUE_SETTLE_BUG)
 		later(arg, err);
 	else
@@ -80,7 +82,7 @@ void engine_recent_say(struct engine *e)
 	if (!queue_is_up(e->queue))
 		return;
 	while (recent_count_out(e->recent) < RECENT_WINDOW && (r = recent_out(e->recent, clock_boot_us())) != NULL) {
-		engine_say_begin(e, &r->settle, engine_ignore_begin, NULL);
+		engine_say_begin(e, &r->settle, engine_ignore_begin, e);
 		engine_say_settle(e, &r->settle, said, r);
 	}
 	if (recent_count_out(e->recent) > 0)

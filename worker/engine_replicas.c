@@ -33,6 +33,7 @@ static void waited(void *arg, enum err err, int64_t n)
 	struct engine *e = arg;
 	bool enough = err == ERR_OK && n >= e->config->replicas, more = false;
 	e->wait_sent = false;
+	engine_count_call(e, METRICS_CALL_WAIT, err);
 	if (err != ERR_QUEUE_LOST)
 		note(e, err, n, enough);
 	for (size_t i = 0; i < e->n_slots; i++) {

@@ -36,17 +36,19 @@ static void log_end(const struct slot *s, const struct queue_settle_answer *a)
 }
 
 /* The last line of defence: an answer that the queue has no place for is on record at least here. */
-void engine_log_orphan(const struct recent_settle *r)
+void engine_log_orphan(struct engine *e, const struct recent_settle *r)
 {
+	engine_count(e, METRICS_ORPHANED, r->chamber, 0);
 	log_event(LOG_LETTER_ORPHANED, LOG_STR(F_SID, r->sid), LOG_STR(F_OFFICE, r->office),
 		  LOG_STR(F_OUTCOME, outcome_name(r->decision.outcome)), LOG_STR(F_DELIVERY_ID, r->delivery_id),
 		  LOG_INT(F_HTTP_STATUS, r->http_status));
 }
 
-void engine_log_breakers(const struct queue_settle_answer *a)
+void engine_log_breakers(struct engine *e, const struct queue_settle_answer *a)
 {
 	for (size_t i = 0; i < a->n_breakers; i++) {
 		const struct queue_breaker *b = &a->breaker[i];
+		engine_count_breaker(e, b);
 		enum log_field what = b->what.n == QUEUE_OFFICE_LEN && b->what.p[0] < 'a' ? F_OFFICE : F_CHAMBER;
 		if (b->open)
 			log_event(LOG_BREAKER_OPEN, LOG_NAME(what, b->what),
@@ -139,9 +141,8 @@ void engine_say_begin(struct engine *e, const struct recent_settle *r, queue_beg
 /* Whatever it said: the SETTLE behind it meets the same record. */
 void engine_ignore_begin(void *arg, enum err err, const struct queue_begin_answer *a)
 {
-	(void)arg;
-	(void)err;
 	(void)a;
+	engine_count_call(arg, METRICS_CALL_BEGIN, err);
 }
 
 static void describe(const struct slot *s, struct recent_settle *r)
@@ -187,6 +188,7 @@ static void rebegun(void *arg, enum err err, const struct queue_begin_answer *a)
 	struct slot *s = arg;
 	s->settle_sent = false;
 	(void)a;
+	engine_count_call(s->engine, METRICS_CALL_BEGIN, err);
 	again(s, err == ERR_QUEUE_LOST ? LOST_MAX_US : ERROR_MAX_US);
 }
 
@@ -225,6 +227,7 @@ static void settled(void *arg, enum err err, const struct queue_settle_answer *a
 	struct slot *s = arg;
 	struct recent_settle r;
 	s->settle_sent = false;
+	engine_count_call(s->engine, METRICS_CALL_SETTLE, err);
 	describe(s, &r);
 	if (err != ERR_OK) {
 		failed(s, &r, err);
@@ -234,11 +237,14 @@ static void settled(void *arg, enum err err, const struct queue_settle_answer *a
 		forgotten(s, &r);
 		return;
 	}
-	engine_log_breakers(a);
-	if (a->status == QUEUE_SETTLE_OK || a->status == QUEUE_SETTLE_LATE)
+	engine_log_breakers(s->engine, a);
+	if (a->status == QUEUE_SETTLE_OK || a->status == QUEUE_SETTLE_LATE) {
+		engine_count_settled(s, a);
 		log_end(s, a);
-	else if (a->status == QUEUE_SETTLE_STALE && s->posted)
-		engine_log_orphan(&r); /* the queue knows nothing of this POST: what came of it is only here */
+	} else if (a->status == QUEUE_SETTLE_STALE && s->posted) {
+		engine_log_orphan(s->engine,
+				  &r); /* the queue knows nothing of this POST: what came of it is only here */
+	}
 	if (s->posted && a->status != QUEUE_SETTLE_STALE)
 		recent_add(s->engine->recent, &r, s->engine, a->rev, clock_boot_us());
 	engine_letter_event(s, PIPELINE_ON_SETTLED);
@@ -252,7 +258,7 @@ void engine_settle_begun(struct engine *e)
 		if (s->state != PIPELINE_POSTING || !s->moved)
 			continue;
 		describe(s, &r);
-		engine_say_begin(e, &r, engine_ignore_begin, NULL);
+		engine_say_begin(e, &r, engine_ignore_begin, e);
 	}
 }
 
@@ -266,7 +272,7 @@ void engine_settle_send(struct slot *s)
 	describe(s, &r);
 	s->settle_sent = true;
 	if (s->posted && s->moved)
-		engine_say_begin(s->engine, &r, engine_ignore_begin, NULL);
+		engine_say_begin(s->engine, &r, engine_ignore_begin, s->engine);
 	s->moved = false;
 	engine_say_settle(s->engine, &r, settled, s);
 }

@@ -46,6 +46,7 @@ static void taken(void *arg, enum err err, const struct queue_take_answer *a)
 	struct lane *l = arg;
 	struct engine *e = l->engine;
 	l->take_sent = false;
+	engine_count_take(l, err, a);
 	if (err != ERR_OK) {
 		log_event(LOG_QUEUE_ERROR, LOG_STR(F_COMMAND, "take"), LOG_STR(F_CODE, err_name(err)));
 		look_again(l, ERROR_LOOK_US);
@@ -155,6 +156,7 @@ static void held(void *arg, enum err err, bool was_fenced, int64_t n)
 	struct slot *s = arg;
 	(void)was_fenced;
 	(void)n;
+	engine_count_call(s->engine, METRICS_CALL_HOLD, err);
 	if (err != ERR_OK) {
 		log_event(LOG_QUEUE_ERROR, LOG_STR(F_COMMAND, "hold"), LOG_STR(F_CODE, err_name(err)),
 			  LOG_STR(F_SID, s->sid), LOG_STR(F_OFFICE, s->office));
@@ -167,6 +169,7 @@ void engine_hold(struct slot *s, const char *reason)
 {
 	const struct decision *d = &s->decision;
 	const char *what = d->hold_office ? s->office : cwc_chamber_name(s->chamber);
+	engine_count(s->engine, METRICS_HOLDS, d->hold_office ? METRICS_SCOPE_OFFICE : (unsigned)s->chamber, 0);
 	log_event(d->hold_office ? LOG_OFFICE_HELD : LOG_CHAMBER_HELD,
 		  LOG_STR(d->hold_office ? F_OFFICE : F_CHAMBER, what), LOG_STR(F_REASON, reason),
 		  LOG_INT(F_WAIT_MS, (d->hold_us - clock_wall_us()) / 1000));

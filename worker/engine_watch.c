@@ -57,6 +57,7 @@ static void held(void *arg, enum err err, bool was_fenced, int64_t n)
 	struct lane *l = arg;
 	(void)was_fenced;
 	(void)n;
+	engine_count_call(l->engine, METRICS_CALL_HOLD, err);
 	if (err == ERR_OK)
 		return;
 	log_event(LOG_QUEUE_ERROR, LOG_STR(F_COMMAND, "hold"), LOG_STR(F_CODE, err_name(err)));
@@ -96,6 +97,7 @@ static void memory_came(void *arg, enum err err, const struct resp_reply *r)
 {
 	struct engine *e = arg;
 	e->watch->memory_sent = false;
+	engine_count_call(e, METRICS_CALL_OTHER, err);
 	/* An error delays it to the next minute. */
 	if (err == ERR_OK)
 		note(e, MEMORY, watch_memory_percent(resp_text(r)));

@@ -16,6 +16,8 @@
 #include "worker/base/secret.h"
 #include "worker/engine.h"
 #include "worker/notify.h"
+#include "worker/report.h"
+#include "worker/sandbox.h"
 #include "worker/version.h"
 
 /* sysexits.h: EX_USAGE, EX_CONFIG; 1 is "stopped before everything was given back". */
@@ -35,6 +37,7 @@ struct worker {
 	char *queue_password;
 	uv_loop_t loop;
 	struct engine *engine;
+	struct report *report; /* NULL: no status server */
 	uv_signal_t term, intr;
 	int exit_code;
 };
@@ -156,6 +159,7 @@ static void drained(void *arg, unsigned left)
 	struct worker *w = arg;
 	log_event(LOG_STOPPED, LOG_INT(F_IN_FLIGHT, left));
 	w->exit_code = left == 0 ? EXIT_SUCCESS : EXIT_LEFT;
+	report_close(w->report);
 	engine_free(w->engine);
 	w->engine = NULL;
 	uv_close((uv_handle_t *)&w->term, NULL);
@@ -183,6 +187,30 @@ static void on_ready(void *arg, bool ready)
 
 /* --- the program ----------------------------------------------------------------------------- */
 
+/* With the sanitizers' and gcov's own work at the end of a process, their builds could not exit. */
+#if defined(__SANITIZE_ADDRESS__) || defined(CWC_COVERAGE)
+#define CAN_BE_CONFINED false
+#else
+#define CAN_BE_CONFINED true
+#endif
+
+static int confine(const struct config *c)
+{
+	struct sandbox_options o = { 0 };
+	if (c->sandbox == CONFIG_SANDBOX_OFF || !CAN_BE_CONFINED) {
+		log_event(LOG_UNCONFINED, LOG_STR(F_REASON, CAN_BE_CONFINED ? "configured" : "instrumented"));
+		return 0;
+	}
+	sandbox_need(&o, &c->queue_address);
+	for (int i = 0; i < CONFIG_CHAMBERS; i++)
+		if (c->chamber[i].enabled)
+			sandbox_need(&o, &c->chamber[i].address);
+	if (sandbox_enter(&o) != ERR_OK)
+		return complain("worker.sandbox",
+				"the kernel has no filters of system calls (seccomp), or refuses one");
+	return 0;
+}
+
 static int serve(struct worker *w)
 {
 	const char *key, *rule;
@@ -203,11 +231,19 @@ static int serve(struct worker *w)
 		uv_run(&w->loop, UV_RUN_DEFAULT); /* closes what was opened */
 		return complain(key, rule);
 	}
+	if (report_open(&w->loop, &w->config, w->engine, NULL, &w->report, &rule) != ERR_OK) {
+		engine_free(w->engine);
+		uv_run(&w->loop, UV_RUN_DEFAULT);
+		return complain("status.address", rule);
+	}
 	uv_signal_init(&w->loop, &w->term);
 	uv_signal_init(&w->loop, &w->intr);
 	w->term.data = w->intr.data = w;
 	uv_signal_start(&w->term, stop, SIGTERM);
 	uv_signal_start(&w->intr, stop, SIGINT);
+	int r = confine(&w->config);
+	if (r != 0)
+		return r;
 	uv_run(&w->loop, UV_RUN_DEFAULT);
 	uv_loop_close(&w->loop);
 	return w->exit_code;

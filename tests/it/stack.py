@@ -82,6 +82,8 @@ name = {queue}
 {alarms}
 [http]
 bridge_dir = {dir}/{name}.bridge
+[status]
+{status}
 [house]
 {house}
 [senate]
@@ -162,14 +164,14 @@ class Worker:
 class Stack:
     def __init__(self, lease='3s', rate='100000/s', burst=1000, chamber=None, house=None, senate=None, jobs=None,
                  worker=None, measured_house=None, measured_senate=None, key_source='file', queue='q', redis=(),
-                 sim=(), contexts=(), host_queue=None, measured_queue=None, password=None, alarms=None):
+                 sim=(), contexts=(), host_queue=None, measured_queue=None, password=None, alarms=None, status=None):
         self.dir = tempfile.mkdtemp(prefix='cwc-')
         self.queue = queue
         self.values = {'lease': lease, 'rate': rate, 'burst': burst, 'chamber': chamber or {}, 'house': house or {},
                        'senate': senate or {}, 'jobs': jobs or {}, 'worker': worker or {},
                        'measured_house': measured_house or {}, 'measured_senate': measured_senate or {},
                        'key_source': key_source, 'contexts': contexts, 'host_queue': host_queue or {},
-                       'measured_queue': measured_queue or {}, 'alarms': alarms or {}}
+                       'measured_queue': measured_queue or {}, 'alarms': alarms or {}, 'status': status}
         self.redis_args, self.sim_args, self.password = list(redis), list(sim), password
         self.redis_path = self.dialled = self.path('redis.sock')  # dialled: by workers
         self.workers = []
@@ -264,9 +266,15 @@ class Stack:
             f.write(HOST.format(name=name, worker=lines({'log_level': 'debug', **v['worker'], **(worker or {})}),
                                 redis=self.dialled, queue=self.queue, host_queue=lines(of_tier(host_queue, False)),
                                 jobs=lines(v['jobs']), alarms=lines(v['alarms']), dir=self.dir,
+                                status='address = ' + self.status_address(name) if v['status'] else '',
                                 house=lines(of_tier(chambers['house'], False)),
                                 senate=lines(of_tier(chambers['senate'], False))))
         return ['--config', self.path('measured.conf'), '--host-config', self.path(name + '.conf')]
+
+    def status_address(self, name):
+        """status=True: a socket for each worker."""
+        given = self.values['status']
+        return 'unix:' + self.path(name + '.status') if given is True else given
 
     @contextlib.contextmanager
     def replaced(self, name):

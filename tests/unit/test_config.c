@@ -25,6 +25,7 @@ static void test_defaults(void **state)
 	assert_true(!conf.queue_tls && conf.queue_tls_verify && !conf.allow_eviction);
 	assert_int_equal(conf.lease_ms, 10000);
 	assert_int_equal(conf.skew_max_ms, 3000);
+	assert_int_equal(conf.sandbox, CONFIG_SANDBOX_REQUIRED);
 	assert_int_equal(conf.replicas, 0);
 	assert_int_equal(conf.replica_timeout_ms, 200);
 	assert_int_equal(conf.alarm_dead, 1000);
@@ -52,6 +53,7 @@ static void test_defaults(void **state)
 	assert_true(house->rate_ceiling == 5 && house->rate == 0 && house->office_rate == 0);
 	assert_int_equal(house->answer_max, 65536);
 	assert_int_equal(house->address.text[0], '\0');
+	assert_int_equal(conf.status_address.text[0], '\0');
 }
 
 static void test_bool_and_words(void **state)
@@ -180,6 +182,11 @@ static void test_places(void **state)
 	assert_int_equal(conf.queue_address.kind, ADDR_VSOCK);
 	assert_bad("queue", "address", MARK ":6379", "is not an address: ");
 	assert_bad("queue", "address", "", "needs a value");
+	assert_good("status", "address", "vsock:4294967295:5000");
+	assert_int_equal(conf.status_address.kind, ADDR_VSOCK);
+	assert_int_equal(load_with(NULL, 0, "[status]\naddress = unix:/run/cwc-worker/status\n"), ERR_OK);
+	assert_string_equal(conf.status_address.text, "unix:/run/cwc-worker/status");
+	assert_bad("status", "address", MARK ":9464", "is not an address: ");
 	assert_bad("http", "bridge_dir", "run/" MARK, "must be an absolute path");
 	assert_good("queue", "tls_host", "redis-1.example.org");
 	assert_bad("queue", "tls_host", "Redis.example.org", "a host name in lower case");

@@ -22,6 +22,7 @@ static struct conn *fake_conn(struct queue *q);
 static void fake_replicated(struct slot *s, bool enough);
 static void fake_event(struct slot *s, enum pipeline_event ev);
 static void fake_take(struct engine *e, enum cwc_chamber c);
+static void fake_count(struct engine *e, enum metrics_call call, enum err err);
 
 #define queue_wait               fake_wait
 #define conn_answer              fake_answer
@@ -29,6 +30,7 @@ static void fake_take(struct engine *e, enum cwc_chamber c);
 #define engine_letter_replicated fake_replicated
 #define engine_letter_event      fake_event
 #define engine_take              fake_take
+#define engine_count_call        fake_count
 #include "worker/engine_replicas.c" /* NOLINT: with its neighbours replaced */
 
 #define SLOTS 3
@@ -85,6 +87,13 @@ static void fake_take(struct engine *e, enum cwc_chamber c)
 {
 	(void)e;
 	(void)c;
+}
+
+static void fake_count(struct engine *e, enum metrics_call call, enum err err)
+{
+	(void)e;
+	(void)err;
+	assert_int_equal(call, METRICS_CALL_WAIT);
 }
 
 static int set_up(void **state)

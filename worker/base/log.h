@@ -49,7 +49,8 @@ enum log_level { LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
 	X(QUEUE_ALARM, "queue_alarm", ERROR)             \
 	X(QUEUE_REPLICAS, "queue_replicas", WARNING)     \
 	X(RECENT_DROPPED, "recent_dropped", WARNING)     \
-	X(BRIDGE_DIAL, "bridge_dial", WARNING)
+	X(BRIDGE_DIAL, "bridge_dial", WARNING)           \
+	X(UNCONFINED, "unconfined", WARNING)
 
 enum log_event {
 #define LOG_EVENT_ENUM(e, name, level) LOG_##e,

@@ -1,0 +1,649 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The status server of a worker: what it says is true, nothing personal is among it, and no client disturbs a letter."""
+import base64
+import contextlib
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import account  # noqa: E402
+import stack as stacks  # noqa: E402
+import test_docs  # noqa: E402
+from life_case import Case, letter  # noqa: E402
+from stack import letters, wait_until  # noqa: E402
+from status_client import Scrape, ask, connect, listening_port, parse, read_answer, request  # noqa: E402
+from test_secrets import Markers  # noqa: E402
+
+DRIVER = os.path.join(stacks.BUILD, 'tools', 'status_driver')
+CONNECTIONS = 32
+PATHS = ('/health', '/ready', '/attestation', '/keys', '/metrics')
+
+# Labels and their values; whatever else appears in a scrape has no business there.
+CHAMBERS = {'house', 'senate'}
+CLOSED = {
+    'chamber': CHAMBERS, 'class': {'accepted', 'rejected', 'throttled', 'transient', 'configuration', 'unknown', 'ended'},
+    'fate': {'answered', 'not_sent', 'unknown'}, 'code': {'1xx', '2xx', '3xx', '4xx', '5xx'},
+    'limiter': {'worker', 'queue'}, 'scope': CHAMBERS | {'office'}, 'to': {'open', 'closed'},
+    'profile': {'witness', 'letter'}, 'environment': {'sandbox'},
+}
+
+
+class StatusCase(Case):
+    def start(self, **options):
+        super().start(**{'status': True, **options})
+        self.address = self.stack.status_address('w1')
+        return self.stack
+
+    def scrape(self):
+        return Scrape(self.address)
+
+    def wait_scrape(self, check, what):
+        return wait_until(lambda: (lambda s: s if check(s) else None)(self.scrape()), 20, what)
+
+
+class Says(StatusCase):
+    def test_metrics_from_the_first_moment(self):
+        self.start()
+        s = self.scrape()
+        for name, kind in (('tee_decryptions_total', 'counter'), ('tee_decryption_errors_total', 'counter'),
+                           ('tee_cwc_forwards_total', 'counter'), ('tee_decryption_duration_seconds', 'histogram'),
+                           ('tee_queue_depth', 'gauge')):
+            self.assertEqual(s.families[name].kind, kind)
+        limits = {float(dict(labels)['le']) for n, labels in s.families['tee_decryption_duration_seconds'].samples
+                  if n.endswith('_bucket')}
+        self.assertEqual((min(limits), sorted(limits)[-2]), (0.001, 1.0))
+        self.assertEqual((s('cwc_letters_total'), s('cwc_posts_total'), s('cwc_ready'), s('cwc_not_ready')),
+                         (0, 0, 1, 0))
+        version = subprocess.run([stacks.PROGRAM, '--version'], capture_output=True, text=True, timeout=20, check=True)
+        self.assertEqual(s('cwc_build_info', version=version.stdout.split()[1], environment='sandbox'), 1)
+        self.assertEqual((s('cwc_keys', profile='letter'), s('cwc_keys', profile='witness')), (1, 1))
+        self.assertGreater(s('cwc_office_list_entries', chamber='house'), 400)
+        self.assertLess(abs(time.time() - s('process_start_time_seconds')), 60)
+        self.assertGreater(s('process_resident_memory_bytes'), 1 << 20)
+
+    def test_reasons_are_those_that_there_are(self):
+        self.start()
+        self.assertEqual(self.scrape().values('reason')['cwc_not_ready'], test_docs.readiness_reasons() | {'other'})
+        self.assertEqual(self.scrape().values('outcome')['cwc_letters_total'],
+                         {o for o in test_docs.outcomes() if o not in
+                          ('throttled', 'not_sent', 'no_answer', 'misconfigured')})
+
+    def test_counts_what_happened(self):
+        stack = self.start(chamber={})
+        _, entries, jobs = self.many(60, seed=7)
+        stack.enqueue(entries)
+        stack.wait_results(jobs)
+        stack.wait_idle()
+        s = self.wait_scrape(lambda s: s('cwc_letters_total') == jobs, 'all letters counted')
+        results = stack.results()
+        for r in results:
+            self.assertEqual(r['outcome'], 'accepted')
+        for c in CHAMBERS:
+            n = sum(r['office'][0] == c[0].upper() for r in results)
+            for name, labels in (('cwc_letters_total', {'outcome': 'accepted'}), ('cwc_taken_total', {}),
+                                 ('cwc_posts_total', {'fate': 'answered'}), ('cwc_answers_total', {'code': '2xx'}),
+                                 ('cwc_take_to_post_seconds_count', {}), ('cwc_post_seconds_count', {}),
+                                 ('cwc_settle_seconds_count', {}), ('cwc_letter_age_seconds_count', {})):
+                self.assertEqual(s(name, chamber=c, **labels), n, (name, c))
+        self.assertEqual(s('tee_decryptions_total'), jobs)
+        self.assertEqual(s('tee_cwc_forwards_total'), jobs)
+        self.assertEqual(s('tee_decryption_duration_seconds_count'), jobs)
+        self.assertEqual(s('cwc_redis_calls_total', call='settle'), jobs)
+        self.assertEqual(s('cwc_redis_errors_total'), 0)
+        self.assertEqual(s('cwc_in_flight'), 0)
+        self.assertGreater(s('cwc_post_seconds_sum'), 0)
+
+    def test_counts_failures(self):
+        stack = self.start(jobs={'attempts': 2, 'backoff_base': '1ms'})
+        kinds = letters.bad()
+        bad = [kinds[k] for k in ('missing-zip', 'damaged-ciphertext', 'wrong-version')]
+        stack.submit(*bad)
+        s = self.wait_scrape(lambda s: s('cwc_letters_total') + s('cwc_refused_total') == 3, 'bad letters')
+        self.assertEqual(s('cwc_letters_total', outcome='letter_invalid'), 1)
+        self.assertEqual(s('cwc_letters_total', outcome='envelope_refused'), 1)
+        self.assertEqual((s('cwc_refused_total'), s('tee_decryption_errors_total'), s('tee_decryptions_total')),
+                         (1, 1, 1))
+        stack.sim.fault(action='status', status=429, count=1)
+        stack.submit(letter('throttled'))
+        self.wait_scrape(lambda s: s('cwc_retries_total', **{'class': 'throttled'}) == 1, 'a throttled letter')
+        stack.sim.clear_faults()
+        s = self.wait_scrape(lambda s: s('cwc_letters_total', outcome='accepted') == 1, 'its delivery')
+        self.assertEqual(s('cwc_answers_total', chamber='house', code='4xx'), 1)
+        stack.sim.close_idle()
+        stack.sim.fault(action='tls_refuse')
+        stack.submit(letter('refused', letters.SENATE))
+        s = self.wait_scrape(lambda s: s('cwc_letters_total', outcome='attempts_exhausted') == 1, 'a dead letter')
+        self.assertEqual(s('cwc_posts_total', chamber='senate', fate='not_sent'), 2)
+        self.assertEqual(s('cwc_retries_total', chamber='senate', **{'class': 'transient'}), 1)
+        self.wait_scrape(lambda s: s('cwc_queue_entries', place='dead') == 1, 'the place of dead letters')
+
+    def test_looks_at_the_queue(self):
+        stack = self.start(jobs={'backoff_base': '1h'})
+        self.worker.stop()
+        until = str(int(time.time() + 600) * 10 ** 6)
+        for office in (letters.HOUSE, letters.SENATE):
+            self.assertEqual(stack.admin('hold', office, until, 'test')[0], 'OK')
+        stack.submit(*(letter('waits-%d' % n, (letters.HOUSE, letters.SENATE)[n % 2]) for n in range(9)))
+        stack.start_worker()
+        s = self.wait_scrape(lambda s: s('cwc_queue_letters', place='held') == 9, 'the depth of the queue')
+        self.assertEqual(s('cwc_queue_letters', chamber='house', place='waiting'), 5)
+        self.assertEqual((s('tee_queue_depth'), s('cwc_queue_workers')), (9, 1))
+        self.assertGreater(s('cwc_queue_oldest_seconds', chamber='senate'), 0)
+        self.assertEqual(ask(self.address, '/health').json()['queue_depth'], 9)
+
+    def test_health(self):
+        self.start()
+        before = time.time()
+        a = ask(self.address, '/health')
+        h = a.json()
+        self.assertEqual((a.status, a.headers['content-type']), (200, 'application/json'))
+        self.assertEqual((h['status'], h['healthy'], h['enclaveId'], h['in_flight']), ('healthy', True, 'w1', 0))
+        self.assertLessEqual({'uptime', 'memory_usage', 'cpu_usage', 'queue_depth', 'timestamp'}, set(h))
+        self.assertTrue(0 < h['uptime'] < 60 and 0 <= h['cpu_usage'] < 2 and h['memory_usage'] > 1 << 20, h)
+        self.assertRegex(h['timestamp'], r'^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$')
+        self.assertLess(abs(before - time.mktime(time.strptime(h['timestamp'][:19] + 'UTC', '%Y-%m-%dT%H:%M:%S%Z'))
+                            + time.timezone), 10)
+
+    def test_ready(self):
+        stack = self.start()
+        self.assertEqual((ask(self.address, '/ready').status, ask(self.address, '/ready').json()),
+                         (200, {'ready': True}))
+        stack.kill_redis()
+        a = wait_until(lambda: (lambda a: a if a.status == 503 else None)(ask(self.address, '/ready')), 20, 'not ready')
+        reason = a.json()['reason']
+        self.assertIn(reason, test_docs.readiness_reasons())
+        s = self.wait_scrape(lambda s: s('cwc_not_ready') == 1, 'not ready')
+        self.assertEqual((s('cwc_ready'), s('cwc_redis_up'), s('cwc_member')), (0, 0, 0))
+        self.assertEqual(ask(self.address, '/health').status, 200)    # it lives
+        stack.start_redis()
+        wait_until(lambda: ask(self.address, '/ready').status == 200, 20, 'ready again')
+        self.assertGreaterEqual(self.scrape()('cwc_redis_disconnects_total'), 1)
+
+    def test_while_draining(self):
+        stack = self.start()
+        stack.sim.fault(action='delay', ms=1500, count=1)
+        stack.submit(letter('slow'))
+        self.wait_in_flight(1)
+        self.worker.process.terminate()
+        self.worker.wait_event('draining')
+        a, h = ask(self.address, '/ready'), ask(self.address, '/health')
+        self.assertEqual((a.status, a.json()['reason']), (503, 'draining'))
+        self.assertEqual((h.status, h.json()['status'], h.json()['healthy']), (503, 'draining', False))
+        self.assertEqual(self.scrape()('cwc_not_ready', reason='draining'), 1)
+        self.assertEqual(self.worker.process.wait(20), 0)
+        with self.assertRaises(OSError):
+            connect(self.address)
+
+    def test_documents_without_a_source(self):
+        self.start()
+        for path in ('/attestation', '/keys', '/attestation?nonce=00112233445566778899'):
+            a = ask(self.address, path)
+            self.assertEqual((a.status, a.json()), (503, {'reason': 'no_attestation'}))
+
+    @unittest.skipUnless(shutil.which('promtool'), 'promtool (Debian package prometheus) is not installed')
+    def test_promtool(self):
+        self.start()
+        p = subprocess.run(['promtool', 'check', 'metrics'], input=self.scrape().text, capture_output=True, text=True,
+                           timeout=60, check=False)
+        self.assertEqual((p.returncode, p.stderr), (0, ''))
+
+
+class Personal(StatusCase):
+    def test_nothing_personal_is_said(self):
+        """No value of a letter, no sid, no office, no id: after acceptances, refusals and failures of marked letters."""
+        stack = self.start(jobs={'attempts': 1, 'backoff_base': '1ms'})
+        marks = Markers()
+        some = [marks.letter('Sid%s' % marks.word('sid')[2:], letters.HOUSE),
+                marks.letter('Sid%s' % marks.word('sid')[2:], letters.SENATE),
+                marks.witness('Sid%s' % marks.word('sid')[2:], letters.HOUSE)]
+        stack.submit(*some)
+        stack.wait_results(len(some))
+        stack.sim.close_idle()
+        stack.sim.fault(action='tls_refuse')
+        failing = marks.letter('Sid%s' % marks.word('sid')[2:], letters.SENATE)
+        invalid = marks.letter('Sid%s' % marks.word('sid')[2:], letters.HOUSE)
+        del invalid['sealed']['Zip']
+        stack.submit(failing, invalid)
+        stack.wait_results(len(some) + 2)
+        self.wait_scrape(lambda s: s('cwc_letters_total') == 5, 'all letters counted')
+        said = self.scrape().text
+        for path in PATHS + ('/nowhere?' + failing['sid'],):
+            said += ask(self.address, path).body
+        values = set(marks.of) | {s['sid'] for s in some + [failing, invalid]} | {letters.HOUSE, letters.SENATE}
+        values |= {stack.job(s['sid'], s['offices'][0]).get('delivery_id', 'no such id') for s in some + [failing]}
+        self.assertGreater(len(values), 60)
+        for v in values:
+            self.assertFalse(v.lower() in said.lower(), marks.of.get(v, v))
+        self.assertNotRegex(said, r'\b[HS][A-Z]{2}\d\d\b')
+
+    def test_labels_are_closed(self):
+        stack = self.start()
+        stack.submit(*letters.sample(5))
+        stack.wait_idle()
+        s = self.scrape()
+        closed = {**CLOSED, 'outcome': set(test_docs.outcomes())}
+        seen = {name for f in s.families.values() for _, labels in f.samples for name, _ in labels}
+        self.assertEqual(seen - set(closed), {'le', 'call', 'place', 'reason', 'version'})
+        for label in closed:
+            for family, values in s.values(label).items():
+                self.assertLessEqual(values, closed[label], (family, label))
+        for label in ('call', 'place', 'reason'):
+            for values in s.values(label).values():
+                for v in values:
+                    self.assertRegex(v, '^[a-z_]{2,14}$')
+
+
+class Addresses(StatusCase):
+    def served(self, given):
+        """The address to connect to, when the worker listens on this one."""
+        super().start(status=given)
+        port = listening_port(self.worker.pid)
+        return re.sub(':0$', ':%s' % port, given)
+
+    def test_tcp(self):
+        self.address = self.served('tcp:127.0.0.1:0')
+        self.assertEqual(ask(self.address, '/ready').status, 200)
+        self.assertEqual(self.scrape()('cwc_ready'), 1)
+
+    def test_tcp_v6(self):
+        try:
+            socket.create_server(('::1', 0), family=socket.AF_INET6).close()
+        except OSError as e:
+            self.skipTest(str(e))
+        self.assertEqual(ask(self.served('tcp:[::1]:0'), '/ready').status, 200)
+
+    def test_unix(self):
+        self.start()
+        self.assertEqual(os.stat(self.address[5:]).st_mode & 0o777, 0o600)
+        self.assertEqual(ask(self.address, '/ready').status, 200)
+
+    def test_unix_after_a_kill(self):
+        stack = self.start()
+        self.worker.process.kill()
+        self.worker.process.wait()
+        stack.start_worker()
+        self.assertEqual(ask(self.address, '/ready').status, 200)
+
+    def test_abstract(self):
+        self.assertEqual(ask(self.served('unix:@cwc-status-%d' % os.getpid()), '/ready').status, 200)
+
+    def test_vsock(self):
+        """That it listens; answers too, where the kernel lets a machine reach itself (CID 1)."""
+        try:
+            with socket.socket(socket.AF_VSOCK) as s:
+                s.bind((socket.VMADDR_CID_ANY, socket.VMADDR_PORT_ANY))
+                port = s.getsockname()[1]
+        except OSError as e:
+            self.skipTest('no vsock: %s' % e)
+        self.served('vsock:4294967295:%d' % port)
+        with socket.socket(socket.AF_VSOCK) as s, self.assertRaises(OSError):
+            s.bind((socket.VMADDR_CID_ANY, port))
+        try:
+            connect('vsock:1:%d' % port, timeout=1).close()
+        except OSError:
+            return
+        self.assertEqual(ask('vsock:1:%d' % port, '/ready').status, 200)
+
+    def test_refused(self):
+        """One line, and exit status 78."""
+        with socket.create_server(('127.0.0.1', 0)) as taken, tempfile.TemporaryDirectory() as d:
+            for given, rule in (('tcp:127.0.0.1:%d' % taken.getsockname()[1], 'is in use'),
+                                ('tcp:localhost:0', 'needs an IP address'), ('tcp:203.0.113.1:1', 'cannot be listened on'),
+                                ('unix:%s/no/such' % d, 'cannot be listened on'), ('unix:' + d, 'is in use')):
+                with self.subTest(given):
+                    stack = stacks.Stack(status=given)
+                    self.addCleanup(stack.close)
+                    stack.start()
+                    p = subprocess.run([stacks.PROGRAM, *stack.write_config('w1')], capture_output=True, text=True,
+                                       timeout=20, check=False)
+                    self.assertEqual(p.returncode, 78, p.stderr)
+                    text = [line for line in p.stderr.splitlines() if not line.startswith('{')]
+                    self.assertEqual(text, ['cwc-worker: status.address: ' + rule])
+
+
+class Driver(unittest.TestCase):
+    """The server alone, under the sanitizers where they are built, with documents that the test can tell."""
+    what = 'none'
+
+    def setUp(self):
+        self.dir = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.dir)
+        self.address = 'unix:%s/status' % self.dir
+        self.process = subprocess.Popen([DRIVER, self.address, self.what], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True)
+        self.addCleanup(self.end)
+        self.assertEqual(self.process.stdout.readline(), 'listening\n')
+
+    def end(self):
+        """In the middle of whatever is open. Also says whether memory was lost, if it was built so."""
+        self.process.stdin.close()
+        try:
+            self.assertEqual(self.process.wait(20), 0)
+        finally:
+            self.process.kill()
+            self.process.stdout.close()
+
+    def cpu_s(self):
+        with open('/proc/%d/stat' % self.process.pid, encoding='ascii') as f:
+            fields = f.read().rsplit(') ', 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+
+    def sockets(self):
+        found = 0
+        for fd in os.listdir('/proc/%d/fd' % self.process.pid):
+            with contextlib.suppress(OSError):
+                found += os.readlink('/proc/%d/fd/%s' % (self.process.pid, fd)).startswith('socket:')
+        return found
+
+    def many(self, n, say=b''):
+        found = []
+        for _ in range(n):
+            s = connect(self.address, timeout=20)
+            self.addCleanup(s.close)
+            if say:
+                s.sendall(say)
+            found.append(s)
+        return found
+
+
+class Rules(Driver):
+    def test_paths_and_headers(self):
+        for path, status in (('/health', 200), ('/ready', 503), ('/metrics', 200), ('/', 404), ('/health/', 404),
+                             ('/healthx', 404), ('/HEALTH', 404), ('//health', 404), ('/ready?x=1&y', 503),
+                             ('/..%2fhealth', 404), ('*', 404), ('/%00', 404), ('/' + 'x' * 3000, 404)):
+            with self.subTest(path=path):
+                a = ask(self.address, path)
+                self.assertEqual(a.status, status)
+                self.assertEqual((a.headers['cache-control'], a.headers['x-content-type-options']),
+                                 ('no-store', 'nosniff'))
+                self.assertNotIn('set-cookie', a.headers)
+
+    def test_methods(self):
+        for method in ('POST', 'PUT', 'DELETE', 'OPTIONS', 'TRACE', 'CONNECT', 'PATCH', 'get', 'X'):
+            a = ask(self.address, '/ready', method=method)
+            self.assertEqual((a.status, a.headers.get('allow')), (405, 'GET, HEAD'), method)
+        a, b = ask(self.address, '/metrics', method='HEAD'), ask(self.address, '/metrics')
+        self.assertEqual((a.status, a.body, a.headers['content-length']), (200, '', b.headers['content-length']))
+        self.assertEqual(len(b.body), 1 << 20)
+
+    def test_old_clients(self):
+        with connect(self.address) as s, s.makefile('rb') as f:
+            s.sendall(b'GET /ready HTTP/1.0\r\n\r\n')
+            self.assertEqual(read_answer(f).status, 503)
+            self.assertEqual(f.read(), b'')
+
+    def test_one_connection_many_requests(self):
+        with connect(self.address) as s, s.makefile('rb') as f:
+            for _ in range(3):
+                s.sendall(request('/ready'))
+                self.assertEqual(read_answer(f).status, 503)
+            s.sendall(request('/health') * 50)    # pipelined
+            for _ in range(50):
+                self.assertEqual(read_answer(f).status, 200)
+
+    def test_bodies_are_refused(self):
+        for head, body, status in ((request('/ready', headers={'Content-Length': 5}), b'12345', 413),
+                                   (request('/ready', headers={'Transfer-Encoding': 'chunked'}), b'0\r\n\r\n', 413),
+                                   (request('/ready', 'POST', headers={'Content-Length': 1 << 40}), b'x', 405),
+                                   (request('/ready', headers={'Content-Length': 9, 'Expect': '100-continue'}), b'',
+                                    413)):
+            with connect(self.address) as s, s.makefile('rb') as f:
+                s.sendall(head + body)
+                self.assertEqual(read_answer(f).status, status)
+                with contextlib.suppress(ConnectionError):
+                    self.assertEqual(f.read(), b'')    # no further request is read from it
+
+    def test_garbage(self):
+        for bytes_ in (b'\x16\x03\x01\x02\x00\x01\x00', b'\0' * 100, b'\r\n' * 100, b'GET\r\n\r\n', b'GET / HTTP/9.9\r\n\r\n',
+                       b'GET / HTTP/1.1\r\nHost x\r\n\r\n', b'\xff' * 5000, os.urandom(4000), b'GET ' + b'/x' * 6000,
+                       request('/ready', headers={'X': 'y' * 9000}), request('/ready', headers=dict.fromkeys(
+                           map(str, range(2000)), 'z')), b'GET /ready HTTP/1.1\r\nHost: a\r\nHost: b\r\n'):
+            with connect(self.address) as s, s.makefile('rb') as f:
+                with contextlib.suppress(ConnectionError):
+                    s.sendall(bytes_)
+                    s.shutdown(socket.SHUT_WR)
+                    first = f.readline()
+                    self.assertTrue(first == b'' or re.match(rb'HTTP/1\.[01] [45]\d\d ', first), first)
+            self.assertEqual(ask(self.address, '/health').status, 200)
+
+    def test_half_closed(self):
+        with connect(self.address) as s, s.makefile('rb') as f:
+            s.sendall(request('/health'))
+            s.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(ConnectionError):
+                a = read_answer(f)
+                self.assertTrue(a is None or a.status == 200)
+        self.assertEqual(ask(self.address, '/health').status, 200)
+
+    def test_no_document(self):
+        for path in ('/attestation', '/keys'):
+            self.assertEqual(ask(self.address, path).status, 503)
+        self.assertEqual(ask(self.address, '/attestation?nonce=x').status, 400)
+
+
+class Limits(Driver):
+    def test_a_connection_lives_five_seconds(self):
+        """Also one that says a byte from time to time, and one that does not read."""
+        start = time.monotonic()
+        silent, dripping, deaf = self.many(3)
+        deaf.sendall(request('/metrics') * 3)
+        dripping.settimeout(0.3)
+        with contextlib.suppress(ConnectionError):
+            while time.monotonic() - start < 12:
+                try:
+                    dripping.sendall(b'G' if time.monotonic() - start < 0.1 else b'E')
+                    if dripping.recv(1) == b'':
+                        break
+                except socket.timeout:
+                    continue
+        self.assertTrue(4 < time.monotonic() - start < 8, time.monotonic() - start)
+        with contextlib.suppress(ConnectionError):
+            self.assertEqual(silent.recv(1), b'')
+        wait_until(lambda: self.sockets() <= 2, 5, 'all connections closed')    # the listener, and perhaps a pipe
+        got = 0
+        with contextlib.suppress(ConnectionError):
+            while (n := len(deaf.recv(1 << 16))) > 0:
+                got += n
+        self.assertLess(got, 3 << 20)
+
+    def test_the_next_get_their_turn_when_all_are_taken(self):
+        self.many(CONNECTIONS + 18, b'GET /slow')
+        wait_until(lambda: self.sockets() >= CONNECTIONS, 5, 'all connections taken')
+        self.assertLessEqual(self.sockets(), CONNECTIONS + 2)
+        start = time.monotonic()
+        self.assertEqual(ask(self.address, '/health', timeout=20).status, 200)
+        self.assertLess(time.monotonic() - start, 3.5)
+
+    def test_a_flood_gets_a_part_of_the_time(self):
+        stop = threading.Event()
+
+        def flood():
+            while not stop.is_set():
+                with contextlib.suppress(OSError), connect(self.address, timeout=1) as s:
+                    while not stop.is_set():
+                        s.sendall(request('/health') * 50)
+                        s.recv(1 << 16)
+        some = [threading.Thread(target=flood) for _ in range(4)]
+        ask(self.address, '/health')
+        cpu, start = self.cpu_s(), time.monotonic()
+        for t in some:
+            t.start()
+        time.sleep(2)
+        share = (self.cpu_s() - cpu) / (time.monotonic() - start)
+        answered = ask(self.address, '/ready', timeout=10).status
+        stop.set()
+        for t in some:
+            t.join()
+        self.assertEqual(answered, 503)
+        self.assertLess(share, 0.33)
+
+    def test_connections_that_come_and_go(self):
+        before = self.sockets()
+        for n in range(300):
+            s = connect(self.address)
+            if n % 3:
+                s.sendall(request('/health')[:10 * (n % 5)])
+            s.close()
+        wait_until(lambda: self.sockets() <= before + 1, 10, 'all connections closed')
+
+
+class Documents(Driver):
+    what = 'small'
+
+    def test_nonces(self):
+        raw = bytes(range(250, 256)) + bytes(10)
+        for text, status, said in ((raw.hex(), 200, raw.hex()),
+                                   (base64.urlsafe_b64encode(raw).decode().rstrip('='), 200, raw.hex()),
+                                   ('short', 400, None), ('', 400, None), ('%00' * 20, 400, None)):
+            a = ask(self.address, '/attestation?nonce=' + text)
+            self.assertEqual(a.status, status, text)
+            if said:
+                self.assertEqual((a.body, a.headers['content-type']), (said, 'application/cbor'))
+            else:
+                self.assertEqual(a.json(), {'error': 'nonce'})
+        for query in ('nonce=%s&nonce=%s' % (raw.hex(), raw.hex()), 'n=%s' % raw.hex(), 'nonce', 'nonce=%s&x=1' % raw.hex()):
+            self.assertEqual(ask(self.address, '/attestation?' + query).status, 400, query)
+
+    def test_forms(self):
+        a = ask(self.address, '/attestation', Accept='text/html, Application/JSON;q=0.9')
+        self.assertEqual((a.status, a.body, a.headers['content-type']), (200, '', 'application/json'))
+        self.assertEqual(ask(self.address, '/attestation', Accept='*/*').headers['content-type'], 'application/cbor')
+        self.assertEqual(ask(self.address, '/keys').json(), {'keys': []})
+
+    def test_not_more_than_five_a_second(self):
+        start = time.monotonic()
+        answers = [ask(self.address, ('/keys', '/attestation')[n % 2]) for n in range(60)]
+        took = time.monotonic() - start
+        good = sum(a.status == 200 for a in answers)
+        self.assertTrue(5 <= good <= 5 + took * 5 + 1, (good, took))
+        self.assertEqual({a.status for a in answers}, {200, 429})
+        refused = next(a for a in answers if a.status == 429)
+        self.assertEqual((refused.headers['retry-after'], refused.json()), ('1', {'reason': 'too_many_documents'}))
+        self.assertEqual(ask(self.address, '/health').status, 200)    # others are not counted
+        wait_until(lambda: ask(self.address, '/keys').status == 200, 2, 'the next document')
+
+
+class TooLarge(Driver):
+    what = 'large'
+
+    def test_says_so(self):
+        a = ask(self.address, '/attestation')
+        self.assertEqual((a.status, a.json()), (500, {'error': 'too_large'}))
+
+
+class Hostile(StatusCase):
+    """Clients of every kind while letters are delivered."""
+
+    def slow(self, stop):
+        """One of those who say a byte now and then, and come again."""
+        while not stop.is_set():
+            with contextlib.suppress(OSError), connect(self.address, timeout=0.2) as s:
+                for byte in request('/metrics', headers={'X-Slow': 'x' * 500}):
+                    s.sendall(bytes([byte]))
+                    if stop.wait(0.2):
+                        break
+
+    def nasty(self, stop):
+        """One after the other: garbage, too much, many at once, half closed, gone before the answer, deaf."""
+        n = 0
+        while not stop.is_set():
+            n += 1
+            with contextlib.suppress(OSError), connect(self.address, timeout=0.5) as s:
+                if n % 6 == 0:
+                    s.sendall(os.urandom(20000))
+                elif n % 6 == 1:
+                    s.sendall(request('/ready', headers={'X': 'y' * 100000}))
+                elif n % 6 == 2:
+                    s.sendall(request('/metrics') * 40)
+                    s.recv(1000)
+                elif n % 6 == 3:
+                    s.sendall(request('/health'))
+                    s.shutdown(socket.SHUT_WR)
+                    s.recv(1000)
+                elif n % 6 == 4:
+                    s.sendall(request('/metrics'))
+                else:
+                    s.sendall(request('/metrics') * 20)
+                    stop.wait(0.4)
+
+    def run_against(self, slow, nasty, check):
+        """Delivers 200 letters and more beside them; what check() saw meanwhile."""
+        stack = self.start(chamber={}, lease='10s')
+        stop = threading.Event()
+        clients = [threading.Thread(target=self.slow, args=(stop,)) for _ in range(slow)]
+        clients += [threading.Thread(target=self.nasty, args=(stop,)) for _ in range(nasty)]
+        for t in clients:
+            t.start()
+        seen, delivered = [], 0
+        some = []
+        try:
+            stack.sim.fault(action='delay', ms=100)
+            while len(some) < 200 or len(seen) < 4:
+                batch = [letter('letter-%d-%d' % (len(some), n), (letters.HOUSE, letters.SENATE)[n % 2])
+                         for n in range(50)]
+                stack.submit(*batch)
+                some += batch
+                seen.append(check())
+                delivered += 50
+                self.wait_results(delivered)
+        finally:
+            stop.set()
+            for t in clients:
+                t.join()
+        stack.wait_idle()
+        self.assertEqual(self.states(account.check(self, stack, some)), {'accepted': len(some)})
+        self.assertEqual(stack.sim.count(), len(some))
+        s = self.scrape()
+        self.assertEqual(s('cwc_letters_total', outcome='accepted'), len(some))
+        self.assertEqual((s('cwc_fenced_total'), s('cwc_redis_disconnects_total')), (0, 0))
+        self.assertLess(s('cwc_loop_lag_max_seconds'), 1)
+        self.assertEqual(self.worker.stop(), 0)
+        return seen
+
+    def timed(self, path='/ready', timeout=20):
+        start = time.monotonic()
+        self.assertEqual(ask(self.address, path, timeout=timeout).status, 200)
+        return time.monotonic() - start
+
+    def test_with_a_slot_free(self):
+        seen = self.run_against(16, 8, self.timed)
+        self.assertLess(max(seen), 2)
+
+    def test_with_more_than_there_is_room_for(self):
+        """Who comes then waits for a turn, the letters for nothing."""
+        seen = self.run_against(50, 6, lambda: self.timed(timeout=30))
+        self.assertLess(max(seen), 15)
+
+
+class Reader(unittest.TestCase):
+    """The strict reader refuses what it should: else the tests above would prove nothing."""
+
+    def test_refuses(self):
+        good = '# HELP a_total x\n# TYPE a_total counter\na_total{b="c"} 1\n'
+        self.assertEqual(parse(good)['a_total'].samples, {('a_total', (('b', 'c'),)): 1})
+        for bad in (good[:-1], good + '\n', good + 'a_total{b="c"} 2\n', good.replace('{b="c"}', '{b="c}'),
+                    good.replace('{b="c"}', '{b="c",}'), good.replace('{b="c"}', '{b="c",b="d"}'),
+                    good.replace('counter', 'gauge'), good.replace(' 1\n', ' -1\n'), good.replace(' 1\n', ' x\n'),
+                    good + good, good + 'other 1\n', good.replace('# TYPE a_total', '# TYPE b_total'),
+                    'a_total 1\n', good.replace('a_total{', 'a{')):
+            with self.assertRaises(AssertionError, msg=bad):
+                parse(bad)
+        h = ('# HELP h x\n# TYPE h histogram\nh_bucket{le="1"} 2\nh_bucket{le="+Inf"} 3\nh_sum 4\nh_count 3\n')
+        parse(h)
+        for bad in (h.replace('"} 2', '"} 4'), h.replace('h_count 3', 'h_count 2'), h.replace('h_bucket{le="+Inf"} 3\n', ''),
+                    h.replace('"1"', '"+Inf"', 1), h.replace('h_count 3\n', '')):
+            with self.assertRaises((AssertionError, KeyError), msg=bad):
+                parse(bad)
+
+
+if __name__ == '__main__':
+    unittest.main()

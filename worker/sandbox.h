@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * After start-up the worker gives up what it does not need: no new privileges,
+ * and a seccomp filter that allows the system calls of serving and kills the
+ * process on any other.
+ *
+ * Always allowed: to read, write, wait, take connections of sockets that listen
+ * already, get memory that cannot be executed, open files for reading, remove a
+ * file (the bridge's socket, at the end), end. socket() makes only streams of
+ * the configured families, and AF_UNIX; ioctl() is FIONBIO and, with the
+ * device, the NSM's. There is no execve, no new process, no bind, no ptrace, no
+ * other process's memory, no change of user, limits or file system.
+ *
+ * Names (`resolve`) cost more: UDP, a few calls of the resolver. Modules of
+ * nsswitch.conf cannot be loaded any more, so that names are found in
+ * /etc/hosts and DNS alone; mmap for execution and the resolver's netlink
+ * socket are refused with an error instead of a death. `threads` adds clone()
+ * of threads; without it there is none, because libuv's pool is started before
+ * the filter is.
+ *
+ * Calls are named, not numbered: what an architecture does not have is left out
+ * there.
+ */
+#ifndef WORKER_SANDBOX_H
+#define WORKER_SANDBOX_H
+
+#include "worker/base/addr.h"
+#include "worker/base/err.h"
+
+struct sandbox_options {
+	bool inet;    /* an address of TCP is configured */
+	bool vsock;   /* an address of vsock is configured */
+	bool nsm;     /* the device is open */
+	bool resolve; /* a name is looked up while serving */
+	bool threads; /* libcurl looks it up, in a thread of its own */
+};
+
+/* Adds what dialling `a` needs. NULL, or an address without text: libcurl dials
+ * the host of a URL by itself. */
+void sandbox_need(struct sandbox_options *o, const struct addr *a);
+
+/* Call last before the loop runs; also binds the threads that there are.
+ * ERR_CONFIG: the kernel does not have seccomp filters; a worker in production
+ * must not go on. Sanitizers and gcov make other calls at the end of the
+ * process: a build with them lives under the filter, but dies when it exits. */
+ERR_MUST_CHECK enum err sandbox_enter(const struct sandbox_options *o);
+
+/* The filter's program for an architecture (SCMP_ARCH_... of seccomp.h), as
+ * struct sock_filter. For tests. */
+ERR_MUST_CHECK enum err sandbox_export(const struct sandbox_options *o, uint32_t arch, int fd);
+
+#endif
