@@ -145,8 +145,11 @@ class Ledger:
             return result
         signed, result = account.open_receipt(self.stack, result), dict(result)
         if any(r['state'] == 'late' and int(r['rev']) == int(result['rev']) - 1 for r in results):
-            # Signed with the number of its own POST; the entry counts those that began meanwhile.
-            result['attempt'] = str(min(int(result['attempt']), signed['attempt']))
+            # Signed with the number of its own POST; the entry counts those that began meanwhile, or since a person
+            # gave the job a new budget.
+            if int(result['attempt']) > signed['attempt'] or {'replay', 'resend'} & set(
+                    self.acts.get((result['sid'], result['office']), ())):
+                result['attempt'] = str(signed['attempt'])
         if 'begun_ms' not in signed and signed['generation'] == 0:
             result['generation'] = '-1'  # not verified by the worker that only ended it
         if result['begun_us'] == '0' and self.jobs[result['sid'], result['office']].get('history'):

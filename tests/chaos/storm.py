@@ -62,6 +62,7 @@ class Round(RedisTrouble, ChamberTrouble, People):
         self.entries, self.cache, self.acts = [], {}, {}
         self.outbox = []
         self.paused_until = self.cut_until = self.replica_until = 0
+        self.frozen = False  # Redis is stopped, until thaw() gets its turn
         self.redis_up, self.failing = True, False  # failing: Redis is about to forget something
         self.forgotten = forgotten.Forgotten()
         self.rules, self.outages = [], []
@@ -141,8 +142,12 @@ class Round(RedisTrouble, ChamberTrouble, People):
 
     # --- redis -------------------------------------------------------------------------------
 
+    def pause_left(self):
+        """Seconds for which Redis will say nothing."""
+        return max(self.paused_until - time.monotonic(), 0.02 if self.frozen else 0)
+
     def ask(self, *args):
-        if not self.redis_up or time.monotonic() < self.paused_until:
+        if not self.redis_up or self.pause_left() > 0:
             raise Away
         try:
             return self.stack.redis(*args)

@@ -31,14 +31,14 @@ class RedisTrouble:
         if how == 'reload':
             return self.try_ask('DEBUG', 'RELOAD')
         if how == 'shutdown':
-            if time.monotonic() < self.paused_until:
+            if self.pause_left() > 0:
                 return False
             self.stack.redis.send('SHUTDOWN', *(['SAVE'] if self.plan.redis == 'memory' else []))
             self.stack.redis_server.wait()
             self.stack.redis.close()
         else:
             self.stack.kill_redis()
-        self.redis_up, self.paused_until = False, 0
+        self.redis_up, self.paused_until, self.frozen = False, 0, False
         self.at(self.now() + down, self.redis_back)
         return True
 
@@ -56,11 +56,16 @@ class RedisTrouble:
             return False
         if self.plan.freeze and self.try_ask('PING'):
             self.stack.redis_server.send_signal(signal.SIGSTOP)
-            self.at(self.now() + how['for'], self.stack.redis_server.send_signal, signal.SIGCONT)
+            self.frozen = True
+            self.at(self.now() + how['for'], self.thaw, self.stack.redis_server)
         elif not self.try_ask('CLIENT', 'PAUSE', int(how['for'] * 1000), what):
             return False
         self.paused_until = time.monotonic() + how['for'] + 0.02
         return True
+
+    def thaw(self, server):
+        server.send_signal(signal.SIGCONT)
+        self.frozen = False
 
     def do_full(self, **how):
         if not self.try_ask('CONFIG', 'SET', 'maxmemory', '1mb'):
@@ -77,7 +82,7 @@ class RedisTrouble:
     def do_forget(self, how, down, lag, split, crash, back):
         """From now on nothing reaches the disk, or the replica; after `lag` Redis dies. split: the old master lives on
         so long with those workers that it has."""
-        wait = self.paused_until - time.monotonic()
+        wait = self.pause_left()
         if wait > 0:  # nobody could tell what it knows
             self.at(self.now() + wait, self.event, 'redis', {'how': how, 'down': down, 'lag': lag, 'split': split,
                                                              'crash': crash, 'back': back})
@@ -99,7 +104,7 @@ class RedisTrouble:
         return True
 
     def lose(self, how, down, split, crash, back, since):
-        wait = self.paused_until - time.monotonic()
+        wait = self.pause_left()
         if wait > 0:
             self.at(self.now() + wait, self.lose, how, down, split, crash, back, since)
             return
@@ -162,7 +167,7 @@ class RedisTrouble:
 
     def do_lag(self, **how):
         """The replica gets nothing for a while, and has it all then."""
-        if self.failing or not self.redis_up or time.monotonic() < self.paused_until or not self.cut_off('failover'):
+        if self.failing or not self.redis_up or self.pause_left() > 0 or not self.cut_off('failover'):
             return False
         self.failing = True
         self.at(self.now() + how['for'], self.caught_up)
