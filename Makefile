@@ -133,6 +133,7 @@ $(B)/cwc-worker.8: ops/man/cwc-worker.8
 	$(Q)cp $< $@
 
 install: all man ## Install programs, manual pages, units and examples (DESTDIR=, PREFIX=/usr)
+	@test "$(VARIANT)" = release || { echo "install: only VARIANT=release; the others take what is simulated, or are for tests" >&2; exit 1; }
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man{1,5,8} \
 	        $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/sysusers.d \
 	        $(DESTDIR)$(PREFIX)/share/doc/cwc-worker $(DESTDIR)$(SYSCONFDIR)/cwc-worker

@@ -56,7 +56,7 @@ const char *attest_stage_name(enum attest_stage s)
 
 /* --- signature -------------------------------------------------------------------------------- */
 
-/* FIPS 186-4 section 6.4.2 step 1, on big-endian numbers: 1 to the order of P-384 less one. */
+/* FIPS 186-5 section 6.4.2 step 1, on big-endian numbers: 1 to the order of P-384 less one. */
 static bool in_range(const uint8_t v[COORDINATE_SIZE])
 {
 	static const uint8_t order[COORDINATE_SIZE] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,

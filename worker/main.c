@@ -154,16 +154,22 @@ static int load_keys(struct worker *w)
 
 /* --- signals --------------------------------------------------------------------------------- */
 
-static void drained(void *arg, unsigned left)
+/* Then the loop ends. */
+static void close_all(struct worker *w)
 {
-	struct worker *w = arg;
-	log_event(LOG_STOPPED, LOG_INT(F_IN_FLIGHT, left));
-	w->exit_code = left == 0 ? EXIT_SUCCESS : EXIT_LEFT;
 	report_close(w->report);
 	engine_free(w->engine);
 	w->engine = NULL;
 	uv_close((uv_handle_t *)&w->term, NULL);
 	uv_close((uv_handle_t *)&w->intr, NULL);
+}
+
+static void drained(void *arg, unsigned left)
+{
+	struct worker *w = arg;
+	log_event(LOG_STOPPED, LOG_INT(F_IN_FLIGHT, left));
+	w->exit_code = left == 0 ? EXIT_SUCCESS : EXIT_LEFT;
+	close_all(w);
 }
 
 static void stop(uv_signal_t *s, int number)
@@ -243,10 +249,10 @@ static int serve(struct worker *w)
 	uv_signal_start(&w->intr, stop, SIGINT);
 	int r = confine(&w->config);
 	if (r != 0)
-		return r;
+		close_all(w);
 	uv_run(&w->loop, UV_RUN_DEFAULT);
 	uv_loop_close(&w->loop);
-	return w->exit_code;
+	return r != 0 ? r : w->exit_code;
 }
 
 static int run(const struct options *o)

@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define US_PER_S 1000000
+#define US_PER_S   1000000
+#define DEPTH_MOST (INT64_C(1) << 48)
 
 _Static_assert(METRICS_CLASS_COUNT == OUTCOME_CLASS_ENDED + 1, "classes of outcomes");
 
@@ -182,7 +183,9 @@ void metrics_observe(struct metrics *m, enum metrics_histogram h, unsigned a, in
 	while (i < b->n && us > b->us[i])
 		i++;
 	count[i]++;
-	count[b->n + 1] += us;
+	/* Times of the queue's record are anybody's. */
+	if (__builtin_add_overflow(count[b->n + 1], us, &count[b->n + 1]))
+		count[b->n + 1] = INT64_MAX;
 }
 
 /* --- DEPTH ----------------------------------------------------------------------------------- */
@@ -211,8 +214,11 @@ static void depth_of(struct metrics *m, enum cwc_chamber c, struct span name, in
 void metrics_depth(struct metrics *m, struct span name, int64_t value)
 {
 	unsigned place = find(places, METRICS_PLACE_COUNT, name);
+	/* So that sums of what Redis says stay in range. */
 	if (value < 0)
 		value = 0;
+	else if (value > DEPTH_MOST)
+		value = DEPTH_MOST;
 	if (place < METRICS_PLACE_COUNT)
 		metrics_set(m, METRICS_ENTRIES, place, 0, value);
 	else if (span_eq_str(name, "workers"))

@@ -16,8 +16,9 @@
 #define AGE_FULL_US     INT64_C(1000000)
 #define SWEEP_MS        250
 /* Of the loop's time: one part in SHARE, and this much at once. */
-#define SHARE    5
-#define BURST_US INT64_C(20000)
+#define SHARE       5
+#define BURST_US    INT64_C(20000)
+#define DEBT_MAX_US (10 * BURST_US)
 
 /* A connection that is open, by its socket; -1: none. */
 struct client {
@@ -138,6 +139,9 @@ static void serve(struct status *s)
 		sweep(s, now);
 		(void)MHD_run(s->daemon);
 		s->credit_us -= clock_boot_us() - now;
+		/* A process that was stopped meanwhile owes nothing for that. */
+		if (s->credit_us < -DEBT_MAX_US)
+			s->credit_us = -DEBT_MAX_US;
 	}
 	if (s->credit_us < 0) {
 		uv_poll_stop(&s->poll);

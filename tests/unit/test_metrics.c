@@ -201,6 +201,23 @@ static void depth_names(void **state)
 }
 
 /* What does not fit is seen by the buf, not cut off silently. */
+/* What Redis says, however large, ends no worker. */
+static void huge_values(void **state)
+{
+	(void)state;
+	struct metrics *m = metrics_new();
+	for (int i = 0; i < 3; i++)
+		metrics_observe(m, METRICS_HIST_AGE, CWC_SENATE, INT64_MAX);
+	for (int i = 0; i < 100; i++) {
+		depth(m, "house_waiting", INT64_MAX);
+		depth(m, "in_oldest_us", INT64_MAX);
+		depth(m, "dead", INT64_MAX);
+	}
+	setup_text(m);
+	assert_line("cwc_letter_age_seconds_sum{chamber=\"senate\"} 9223372036854.775807");
+	metrics_free(m);
+}
+
 static void ceiling(void **state)
 {
 	struct metrics *m = metrics_new();
@@ -218,7 +235,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(from_zero), cmocka_unit_test(counters_do_not_meet), cmocka_unit_test(seconds),
 		cmocka_unit_test(histogram), cmocka_unit_test(reasons_are_closed),   cmocka_unit_test(depth_names),
-		cmocka_unit_test(ceiling),
+		cmocka_unit_test(ceiling),   cmocka_unit_test(huge_values),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
