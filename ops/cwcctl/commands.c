@@ -286,23 +286,15 @@ const struct command ctl_commands[] = {
 		"",
 		"Check the queue, and mend it",
 		"Looks at every key of the queue while workers go on: whether each job is where its record says, each "
-		"entry "
-		"of a place is confirmed by a record, lines have turns, summaries and lives are right, and the rest of "
-		"section 15 of PROTOCOL.md. A line for each finding: its code, where it is, what it means, and what "
-		"mending "
-		"does. With --json each is an object a line, and the last line is the summary.\n\n--mend mends at once "
-		"what "
-		"it finds. It sends nothing, and calls over only what the queue says is over: a letter that lost its "
-		"place gets it back, or "
-		"a "
-		"worker ends it with a receipt, as `unknown` where it may have been sent. What it must leave to people "
-		"it "
-		"says. It may be repeated, and stopped at any time; then the last line says what was done until then. "
-		"`audit` says before the first mend that there are any.\n\nThe exit status is 0 when nothing was "
-		"found, 1 "
-		"when "
-		"something was, mended or not: run it again to see that all is well. A queue of a newer protocol is "
-		"looked at, but not mended.",
+		"entry of a place is confirmed by a record, lines have turns, summaries and lives are right, and the "
+		"rest of section 15 of PROTOCOL.md. A line for each finding: its code, where it is, what it means, and "
+		"what mending does. With --json each is an object a line, and the last line is the summary.\n\n--mend "
+		"mends at once what it finds. It sends nothing, and calls over only what the queue says is over: a "
+		"letter that lost its place gets it back, or a worker ends it with a receipt, as `unknown` where it "
+		"may have been sent. What it must leave to people it says. It may be repeated, and stopped at any "
+		"time; then the last line says what was done until then. `audit` says before the first mend that there "
+		"are any.\n\nThe exit status is 0 when nothing was found, 1 when something was, mended or not: run it "
+		"again to see that all is well. A queue of a newer protocol is looked at, but not mended.",
 		BIT(MEND) | BIT(DRY_RUN) | BIT(QUIET),
 		0,
 		0,
