@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "attest/cms.h"
 
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/rsa.h>
 #include <sodium.h>
@@ -240,5 +241,9 @@ enum err cms_open(struct span in, EVP_PKEY *rsa, struct buf *out)
 	if (!EVP_PKEY_is_a(rsa, "RSA") || key_size <= 0 || key_size > RSA_SIZE_MAX)
 		return ERR_CRYPTO;
 	TRY(walk_enveloped(in, (size_t)key_size, &e));
-	return open_enveloped(&e, rsa, out);
+	/* A key that does not fit is no news for whoever asks OpenSSL next. */
+	ERR_set_mark();
+	enum err err = open_enveloped(&e, rsa, out);
+	ERR_pop_to_mark();
+	return err;
 }

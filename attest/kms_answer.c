@@ -77,18 +77,20 @@ static enum kms_fault fault_of_status(int status)
 	return status == STATUS_FORBIDDEN ? KMS_FAULT_DENIED : KMS_FAULT_REFUSED;
 }
 
-/* AWS JSON 1.1: "__type" is the error's name, with or without a namespace and '#' before it. */
+/* AWS JSON 1.1: "__type" is the error's name, with or without a namespace and '#' before it, ':' and a URL behind. */
 static enum kms_fault fault_of_error(int status, const json_t *o)
 {
-	const char *type = json_string_value(json_object_get(o, "__type")), *hash;
+	const char *text = json_string_value(json_object_get(o, "__type"));
+	const char *end, *hash;
 
-	if (type == NULL)
+	if (text == NULL)
 		return fault_of_status(status);
-	hash = strrchr(type, '#');
+	end = text + strcspn(text, ":");
+	hash = memrchr(text, '#', (size_t)(end - text));
 	if (hash != NULL)
-		type = hash + 1;
+		text = hash + 1;
 	for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++)
-		if (strcmp(type, errors[i].type) == 0)
+		if (span_eq_str(span_of(text, (size_t)(end - text)), errors[i].type))
 			return errors[i].fault;
 	return fault_of_status(status);
 }

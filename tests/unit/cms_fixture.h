@@ -7,6 +7,7 @@
 #ifndef TESTS_UNIT_CMS_FIXTURE_H
 #define TESTS_UNIT_CMS_FIXTURE_H
 
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 #include <openssl/rsa.h>
@@ -270,7 +271,9 @@ UNUSED static void expect_bytes(struct span in, EVP_PKEY *rsa, enum err expected
 	struct buf out;
 
 	buf_init(&out, CMS_PLAIN_MAX);
+	ERR_clear_error();
 	assert_err(cms_open_exact(in, rsa, &out), expected);
+	assert_int_equal(ERR_peek_error(), 0);
 	buf_clear(&out);
 }
 

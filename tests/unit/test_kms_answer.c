@@ -304,6 +304,7 @@ static void test_errors(void **state)
 		{ 400, "{\"__type\":\"AccessDeniedException\",\"message\":\"no\"}", KMS_FAULT_DENIED },
 		{ 400, "{\"__type\":\"com.amazonaws.kms#AccessDeniedException\"}", KMS_FAULT_DENIED },
 		{ 400, "{\"__type\":\"ThrottlingException\"}", KMS_FAULT_THROTTLED },
+		{ 400, "{\"__type\":\"a.b#ThrottlingException:http://c.example/d#e\"}", KMS_FAULT_THROTTLED },
 		{ 400, "{\"__type\":\"LimitExceededException\"}", KMS_FAULT_THROTTLED },
 		{ 429, "", KMS_FAULT_THROTTLED },
 		{ 400, "{\"__type\":\"ExpiredTokenException\"}", KMS_FAULT_CREDENTIALS },
