@@ -8,11 +8,10 @@ import os
 import re
 import subprocess
 import sys
-import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from cwcctl_case import BUILD, CTL, NO, OK, SECOND, USAGE, rq  # noqa: E402
+from cwcctl_case import BUILD, CTL, NO, OK, SECOND, USAGE, rq, wait_until  # noqa: E402
 from liar import Liar  # noqa: E402
 from people_case import DAY, HOUR, Case as PeopleCase  # noqa: E402
 
@@ -92,8 +91,7 @@ class Bytes(Case):
             self.assertNotRegex(out, r'\d[eE][+-]?\d', command)
             self.assertRegex(out, r'"(seconds|in_oldest_s)": ?\d+\.\d{1,3}\b')
         self.add('a')
-        time.sleep(0.002)
-        self.assertGreater(self.ctl('depth', '--json').json['in_oldest_s'], 0)
+        wait_until(lambda: self.ctl('depth', '--json').json['in_oldest_s'] > 0, what='an age')
 
     def test_published_keys(self):
         """--lines prints what was checked, and nothing else of the entry."""

@@ -194,7 +194,7 @@ class Limits(Driver):
         cpu, start = self.cpu_s(), time.monotonic()
         for t in some:
             t.start()
-        time.sleep(2)
+        wait_until(lambda: self.cpu_s() - cpu >= 0.3, 20, 'work')
         share = (self.cpu_s() - cpu) / (time.monotonic() - start)
         answered = ask(self.address, '/ready', timeout=10).status
         stop.set()
