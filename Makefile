@@ -202,9 +202,9 @@ model: ## Check the Promela model of the queue protocol with spin
 	$(Q)tests/model/check.sh $(if $(QUICK),--short)
 
 FUZZ_SECONDS ?= 60
-fuzz: ## Fuzz every parser with libFuzzer (clang; FUZZ_SECONDS=60 each)
+fuzz: ## Fuzz every parser with libFuzzer (clang; FUZZ_SECONDS=60 each, FUZZ_SEED=)
 	$(Q)ops/install-deps lint
-	$(Q)$(PYTHON) tests/fuzz/run.py --seconds $(FUZZ_SECONDS)
+	$(Q)$(PYTHON) tests/fuzz/run.py --seconds $(FUZZ_SECONDS) $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
 
 cov: ## Line coverage of the pure modules (must be 95 %)
 	$(Q)$(MAKE) --no-print-directory VARIANT=cov all tools unit-programs

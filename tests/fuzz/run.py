@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Builds every fuzz target with clang and libFuzzer and runs each for a while. One table; a crash fails it.
 
-usage: run.py [--seconds N] [--build DIR] [TARGET...]
+usage: run.py [--seconds N] [--seed N] [--build DIR] [TARGET...]
 
 Needs the Debian packages clang and libclang-rt-14-dev (status 77 without them). The corpus in the tree is not
 changed: each target works on a copy. Inputs that crashed are kept in DIR, by default build/fuzz.
@@ -66,13 +66,13 @@ def stat(text, name):
     return int(found[-1]) if found else 0
 
 
-def run_target(program, name, corpus, seconds, folder):
+def run_target(program, name, corpus, o, folder):
     """(runs, runs/s, coverage, crashes, output)"""
     prefix = os.path.join(folder, name + '-')
     before = set(os.listdir(folder))
-    p = subprocess.run([program, '-max_total_time=%d' % seconds, '-max_len=%d' % INPUT_MAX, '-print_final_stats=1',
+    p = subprocess.run([program, '-max_total_time=%d' % o.seconds, '-seed=%d' % o.seed, '-max_len=%d' % INPUT_MAX, '-print_final_stats=1',
                         '-rss_limit_mb=%d' % RSS_LIMIT_MB, '-timeout=10', '-artifact_prefix=' + prefix, corpus],
-                       capture_output=True, check=False, timeout=seconds + 120)
+                       capture_output=True, check=False, timeout=o.seconds + 120)
     text = p.stderr.decode(errors='replace')
     crashes = sorted(set(os.listdir(folder)) - before)
     if p.returncode != 0 and not crashes:
@@ -85,6 +85,7 @@ def run_target(program, name, corpus, seconds, folder):
 def main():
     a = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     a.add_argument('--seconds', type=int, default=60, help='for each target')
+    a.add_argument('--seed', type=int, default=0, help='of the mutations; 0: another one each time')
     a.add_argument('--build', default=os.path.join(ROOT, 'build', 'fuzz'), metavar='DIR')
     a.add_argument('target', nargs='*', help='default: all')
     o = a.parse_args()
@@ -99,7 +100,7 @@ def main():
     failed = []
     with tempfile.TemporaryDirectory(prefix='fuzz-') as work:
         for name, program in programs.items():
-            runs, rate, edges, crashes, text = run_target(program, name, seeds(name, work), o.seconds, folder)
+            runs, rate, edges, crashes, text = run_target(program, name, seeds(name, work), o, folder)
             print('%-14s %12d %10d %8d %8d' % (name, runs, rate, edges, len(crashes)), flush=True)
             if crashes:
                 failed.append((name, crashes, text))
