@@ -109,7 +109,7 @@ struct config {
 	unsigned backoff_base_ms; /* host, 30s, 1ms..1h */
 	unsigned backoff_cap_ms;  /* host, 1h, 1ms..24h */
 	unsigned age_max_s;       /* host, 3d, 1s..30d: age budget of retries */
-	unsigned key_wait_s;      /* host, 5min, 0..24h: how long a job waits for its envelope's key */
+	unsigned key_wait_s;      /* host, 1d, 0..30d: how long a job waits for its envelope's key */
 
 	/* [alarms]: host. A log event when the number is reached, and at each doubling; 0: never. */
 	unsigned alarm_dead;    /* 1000 */

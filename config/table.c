@@ -167,8 +167,10 @@ const struct config_key config_keys[] = {
 	    TEXT("The longest wait before a retry.")),
 	ROW("jobs", "age_max", S, HOST, "3d", 1, 30 * DAY_S, AT(age_max_s),
 	    TEXT("No retry begins for a job older than this.")),
-	ROW("jobs", "key_wait", S, HOST, "5min", 0, DAY_S, AT(key_wait_s),
-	    TEXT("How long a job waits for the key of its envelope to come into the key ring.")),
+	ROW("jobs", "key_wait", S, HOST, "1d", 0, 30 * DAY_S, AT(key_wait_s),
+	    TEXT("How old a job may become before it is rejected for the key of its envelope, or refused for its signer, "
+		 "that this worker does not know and another one may. It must exceed any backlog while two releases work "
+		 "side by side.")),
 
 	ROW("alarms", "dead", INTEGER, HOST, "1000", 0, ALARM_MAX, AT(alarm_dead),
 	    TEXT("Dead jobs: queue_alarm is logged when there are this many, and at each doubling. 0: never.")),

@@ -8,8 +8,11 @@
 #include "worker/base/text.h"
 
 #define SECOND_US 1000000LL
-/* A job whose key is missing looks again this often, until jobs.key_wait is over. */
-#define KEY_RETRY_US (15 * SECOND_US)
+/* A job whose key or signer is missing is looked at again after a part of its age, until jobs.key_wait is over: while
+ * two releases work side by side it soon meets one that has its key. */
+#define KEY_RETRY_MIN_US (15 * SECOND_US)
+#define KEY_RETRY_MAX_US (300 * SECOND_US)
+#define KEY_RETRY_PART   32
 /* A job lives 30 days at most, and a day may pass between two zones. */
 #define DATE_AGE_MAX_DAYS 31
 
@@ -157,8 +160,14 @@ static bool close_lane(struct work *w, enum err verified)
 
 static void wait_for_key(struct work *w)
 {
-	int64_t wait_us = (int64_t)w->x->config->key_wait_s * SECOND_US;
-	later(w, QUEUE_DEFER, w->now_us + (wait_us < KEY_RETRY_US ? wait_us : KEY_RETRY_US));
+	int64_t wait_us = (w->now_us - w->t->first_us) / KEY_RETRY_PART;
+	if (wait_us < KEY_RETRY_MIN_US)
+		wait_us = KEY_RETRY_MIN_US;
+	if (wait_us > KEY_RETRY_MAX_US)
+		wait_us = KEY_RETRY_MAX_US;
+	if (wait_us > (int64_t)w->x->config->key_wait_s * SECOND_US)
+		wait_us = (int64_t)w->x->config->key_wait_s * SECOND_US;
+	later(w, QUEUE_DEFER, w->now_us + wait_us);
 }
 
 static void unverified(struct work *w, enum err e)

@@ -183,7 +183,7 @@ static void fill_config(struct config *c)
 {
 	memcpy(c->environment, "sandbox", sizeof("sandbox"));
 	memcpy(c->queue_name, "q", sizeof("q"));
-	c->key_wait_s = 300;
+	c->key_wait_s = 86400;
 }
 
 /* The letter of tests/golden/NAME.json for the chamber that its office belongs to. */

@@ -40,7 +40,7 @@ static void test_defaults(void **state)
 	assert_string_equal(conf.signer[0].kid, "app-1");
 	assert_int_equal(conf.signer[0].public_key[0], 0xa1);
 	assert_int_equal(conf.age_max_s, 3 * 86400);
-	assert_int_equal(conf.key_wait_s, 300);
+	assert_int_equal(conf.key_wait_s, 86400);
 	assert_int_equal(conf.n_contexts, 3);
 	assert_string_equal(conf.witness_context[0], "voter-protocol-witness-encryption-v1");
 	assert_int_equal(conf.n_allowed_hosts, 3);

@@ -53,9 +53,12 @@ static void test_key_missing(void **state)
 	w->now_us = FIRST_SEEN;
 	world_run(w);
 	expect_back(w, QUEUE_DEFER, FIRST_SEEN + 15 * SECOND, "");
-	w->now_us = FIRST_SEEN + 300 * SECOND - 1;
+	w->now_us = FIRST_SEEN + 3200 * SECOND;
 	world_run(w);
-	expect_back(w, QUEUE_DEFER, w->now_us + 15 * SECOND, "");
+	expect_back(w, QUEUE_DEFER, w->now_us + 100 * SECOND, "");
+	w->now_us = FIRST_SEEN + 86400 * SECOND - 1;
+	world_run(w);
+	expect_back(w, QUEUE_DEFER, w->now_us + 300 * SECOND, "");
 	w->now_us++;
 	expect_ending(OUT_KEY_UNKNOWN, "envelope_key");
 }
