@@ -21,7 +21,7 @@ HARDEN := -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection 
 LDHARDEN := -Wl,-z,relro,-z,now -Wl,-z,noexecstack -Wl,--as-needed
 
 CFLAGS_release := -O2 -g $(HARDEN)
-CFLAGS_dev := -O1 -g $(HARDEN) -DCWC_DEV
+CFLAGS_dev := -O2 -g $(HARDEN) -DCWC_DEV
 CFLAGS_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 CFLAGS_cov := -O0 -g --coverage -DCWC_COVERAGE
 LDFLAGS_release := -pie $(LDHARDEN)
@@ -44,9 +44,10 @@ CONFIG := $(filter-out config/gen.c,$(wildcard config/*.c))
 WORKER := $(filter-out worker/main.c,$(wildcard worker/*.c))
 LUA := $(wildcard queue/lua/*.lua)
 CTL := $(wildcard ops/cwcctl/*.c)
-# The simulator's root, which a development build takes besides the hypervisor's.
-DEV := $(if $(filter dev,$(VARIANT)),tests/sim/anchor_sim.c)
 SIM := $(wildcard tests/sim/*.c)
+# A development build takes the simulator's root besides the hypervisor's, and its worker the simulated device.
+DEV := $(if $(filter dev,$(VARIANT)),tests/sim/anchor_sim.c)
+DEV_WORKER := $(if $(filter dev,$(VARIANT)),$(SIM))
 LIB := $(BASE) $(CWC) $(QUEUE) $(ATTEST) $(CONFIG) $(WORKER)
 
 UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
@@ -61,10 +62,14 @@ SH_FILES := $(shell grep -lE '^\#!.*\b(ba)?sh' .ci/run ops/* ops/*/* queue/*.sh 
 LIBOBJ := $(LIB:%.c=$(B)/%.o) $(B)/queue/scripts_data.o
 
 .DEFAULT_GOAL := all
-.PHONY: all help deps run test unit it scenarios tools unit-programs fuzz-programs lint bench chaos model fuzz cov install clean man examples \
+.PHONY: all dev help deps run test unit it scenarios tools unit-programs fuzz-programs lint bench chaos model fuzz cov install clean man examples \
         $(addprefix lint-,warnings tidy cppcheck analyzer shell format layering)
 
 all: $(B)/cwc-worker $(B)/cwcctl ## Build both programs (VARIANT=release|dev|asan|cov)
+
+# With the simulated security module and keys from files: most tests need them.
+dev: ## Build the development variant: with what plays the hypervisor, and keys from files
+	$(Q)$(MAKE) -s --no-print-directory VARIANT=dev all
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -90,13 +95,15 @@ $(B)/libcwc.a: $(LIBOBJ)
 	@rm -f $@
 	$(Q)$(AR) rcsD $@ $^
 
+# In a development build library and simulator need each other.
 define program
 	@mkdir -p $(@D)
 	@echo "  LD  $@"
-	$(Q)$(CC) $(LDFLAGS_$(VARIANT)) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(PKG_LIBS) $(1)
+	$(Q)$(CC) $(LDFLAGS_$(VARIANT)) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
+	        $(PKG_LIBS) $(1)
 endef
 
-$(B)/cwc-worker: $(B)/worker/main.o $(B)/libcwc.a
+$(B)/cwc-worker: $(B)/worker/main.o $(DEV_WORKER:%.c=$(B)/%.o) $(B)/libcwc.a
 	$(call program)
 $(B)/cwcctl: $(CTL:%.c=$(B)/%.o) $(DEV:%.c=$(B)/%.o) $(B)/libcwc.a
 	$(call program)
@@ -110,7 +117,7 @@ $(UNIT:%=$(B)/unit/%): $(B)/unit/%: $(B)/tests/unit/%.o $(B)/libsim.a $(B)/libcw
 	$(call program,-lcmocka)
 $(B)/tools/%: $(B)/tests/tools/%.o $(B)/libsim.a $(B)/libcwc.a
 	$(call program)
-$(B)/tools/%: $(B)/tests/it/%.o $(B)/libcwc.a
+$(B)/tools/%: $(B)/tests/it/%.o $(B)/libsim.a $(B)/libcwc.a
 	$(call program)
 $(FUZZ:%=$(B)/fuzz/%): $(B)/fuzz/%: $(B)/tests/fuzz/%.o $(B)/tests/fuzz/driver.o $(B)/libcwc.a
 	$(call program)
@@ -144,8 +151,8 @@ install: all man ## Install programs, manual pages, units and examples (DESTDIR=
 	install -m 644 $(B)/cwc-worker.8 $(DESTDIR)$(PREFIX)/share/man/man8/
 	install -m 644 ops/systemd/cwc-worker.service $(DESTDIR)$(PREFIX)/lib/systemd/system/
 	install -m 644 ops/systemd/cwc-worker.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/cwc-worker.conf
-	install -m 644 README.md CHANGELOG.md SECURITY.md ops/RUNBOOK.md queue/PROTOCOL.md queue/FORMATS.md config/cwc-worker.conf \
-	        config/host.conf $(DESTDIR)$(PREFIX)/share/doc/cwc-worker/
+	install -m 644 README.md CHANGELOG.md SECURITY.md ops/RUNBOOK.md ops/kms/key-policy.json queue/PROTOCOL.md queue/FORMATS.md \
+	        config/cwc-worker.conf config/host.conf $(DESTDIR)$(PREFIX)/share/doc/cwc-worker/
 
 clean: ## Remove everything that was built
 	rm -rf build
@@ -156,10 +163,10 @@ print-%:
 
 # --- running --------------------------------------------------------------------------------------
 
-run: ## Show the main job: sample letters to simulated chambers (LETTERS=60)
+run: ## Show the main job: sample letters to simulated chambers, and the proof (LETTERS=60)
 	$(Q)ops/install-deps run
-	$(Q)$(MAKE) --no-print-directory all
-	$(Q)CWC_BUILD=$(B) $(PYTHON) tests/demo/run.py --letters $(LETTERS) $(if $(HOLD),--hold)
+	$(Q)$(MAKE) --no-print-directory dev
+	$(Q)$(PYTHON) tests/demo/run.py --letters $(LETTERS) $(if $(HOLD),--hold)
 
 # --- testing --------------------------------------------------------------------------------------
 
@@ -170,7 +177,7 @@ test: ## The whole test suite, from nothing
 	$(Q)ops/install-deps test
 	$(Q)$(MAKE) --no-print-directory all tools $(B)/unit/test_sandbox
 	$(Q)$(MAKE) --no-print-directory VARIANT=asan all tools unit-programs fuzz-programs build/asan/scenario
-	$(Q)$(MAKE) --no-print-directory VARIANT=dev build/dev/cwcctl
+	$(Q)$(MAKE) --no-print-directory dev
 	$(Q)CWC_BUILD=$(B) $(RUN_TESTS) $(ALL_TESTS)
 
 tools: $(TOOLS:%=$(B)/tools/%) $(B)/config-gen
@@ -191,7 +198,7 @@ ALL_TESTS = $(it_tests) $(call unit_tests,build/asan) $(fuzz_tests) \
 unit: unit-programs ## Unit tests only (VARIANT=asan for sanitizers)
 	$(Q)$(RUN_TESTS) $(call unit_tests,$(B))
 
-it: all tools ## Integration tests only
+it: all tools dev ## Integration tests only
 	$(Q)CWC_BUILD=$(B) $(RUN_TESTS) $(it_tests)
 
 scenarios: $(B)/scenario ## The engine and the scripts through days of virtual time, in seconds
@@ -212,13 +219,13 @@ cov: ## Line coverage of the pure modules (must be 95 %)
 
 bench: ## Letters per second and CPU per letter beside the machine's ceiling (QUICK=1: 85 s)
 	$(Q)ops/install-deps test
-	$(Q)$(MAKE) --no-print-directory all tools
+	$(Q)$(MAKE) --no-print-directory all tools dev
 	$(Q)CWC_BUILD=$(B) $(PYTHON) tests/bench/bench.py $(if $(QUICK),--quick)
 
 ROUNDS ?= 20
 chaos: ## Kills, stalls, cuts and faults at random, then every letter is accounted for (ROUNDS=20 SEED= JOBS=1)
 	$(Q)ops/install-deps test
-	$(Q)$(MAKE) --no-print-directory all
+	$(Q)$(MAKE) --no-print-directory all dev
 	$(Q)CWC_BUILD=$(B) $(PYTHON) tests/chaos/chaos.py --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS))
 
 # --- lint -----------------------------------------------------------------------------------------

@@ -5,7 +5,8 @@
  *
  * The parent knows them: they are no secret of the enclave's, but hostile input. They go into headers and into the
  * signature of a request, and so hold nothing that could end a header or be taken for another part of it. What they
- * permit is decided by KMS, by the key's policy and the attestation document.
+ * permit is decided by KMS, by the key's policy and the attestation document. They are wiped all the same, which needs
+ * secret_init(): the JSON's nodes are wiped only by the allocator that it gives to jansson.
  */
 #ifndef ATTEST_CREDENTIALS_H
 #define ATTEST_CREDENTIALS_H

@@ -52,3 +52,35 @@ bool hypervisor_next(struct cbor *c, struct hypervisor_items *k)
 	k->left--;
 	return true;
 }
+
+/* `depth` is the number of arrays, maps and tags around the item; it bounds the recursion. */
+static void skip_item(struct cbor *c, unsigned depth)
+{
+	const bool map = hypervisor_is_map(c), array = hypervisor_is_array(c), tag = cbor_peek(c) == CBOR_TAG;
+	struct hypervisor_items k;
+
+	if (!map && !array && !tag) {
+		(void)cbor_skip(c);
+		return;
+	}
+	if (depth == HYPERVISOR_DEPTH_MAX) {
+		cbor_fail(c);
+		return;
+	}
+	if (tag) {
+		(void)cbor_read_tag(c);
+		skip_item(c, depth + 1);
+		return;
+	}
+	k = map ? hypervisor_read_map(c) : hypervisor_read_array(c);
+	while (hypervisor_next(c, &k)) {
+		if (map)
+			skip_item(c, depth + 1);
+		skip_item(c, depth + 1);
+	}
+}
+
+void hypervisor_skip(struct cbor *c)
+{
+	skip_item(c, 0);
+}

@@ -32,4 +32,9 @@ struct hypervisor_items hypervisor_read_array(struct cbor *c);
 /* Whether there is one more entry (of a map: a pair); takes the break at the end. False on an error. */
 bool hypervisor_next(struct cbor *c, struct hypervisor_items *k);
 
+/* Passes over one item of the types that the base reader knows, with maps and arrays of either length in it, nested at
+ * most HYPERVISOR_DEPTH_MAX deep. Nobody reads it, so nobody asks for duplicate keys in it. */
+#define HYPERVISOR_DEPTH_MAX 8
+void hypervisor_skip(struct cbor *c);
+
 #endif

@@ -1,32 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "attest/keyring.h"
-
 #include <sodium.h>
 #include <string.h>
 
+#include "attest/keyring_parts.h"
 #include "worker/base/secret.h"
 #include "worker/base/text.h"
 
-#define FILE_MAX    16384
-#define SECRET_SIZE 32
+#define FILE_MAX 16384
 
 _Static_assert(KEYRING_CONTEXT_MAX == crypto_generichash_KEYBYTES_MAX, "a context is a BLAKE2b key");
 
-struct keyring {
-	struct keyring_key key[KEYRING_KEYS_MAX];
-	bool own_contexts[KEYRING_KEYS_MAX]; /* not the default list */
-	size_t n;
-	uint8_t (*secret)[SECRET_SIZE]; /* guarded, and out of reach between uses */
-	char fallback[KEYRING_CONTEXTS_MAX][KEYRING_CONTEXT_MAX + 1];
-	size_t n_fallback;
-};
-
-static void unlock(const struct keyring *r)
+void keyring_unlock(const struct keyring *r)
 {
 	BUG_ON(sodium_mprotect_readwrite(r->secret) != 0);
 }
 
-static void lock(const struct keyring *r)
+void keyring_lock(const struct keyring *r)
 {
 	BUG_ON(sodium_mprotect_noaccess(r->secret) != 0);
 }
@@ -36,7 +25,7 @@ struct keyring *keyring_new(void)
 	struct keyring *r = xcalloc(1, sizeof(*r));
 
 	r->secret = secret_alloc(sizeof(*r->secret) * KEYRING_KEYS_MAX);
-	lock(r);
+	keyring_lock(r);
 	return r;
 }
 
@@ -44,7 +33,7 @@ void keyring_free(struct keyring *r)
 {
 	if (r == NULL)
 		return;
-	unlock(r);
+	keyring_unlock(r);
 	secret_free(r->secret);
 	xfree_wipe(r, sizeof(*r));
 }
@@ -55,15 +44,12 @@ void keyring_id(const uint8_t public_key[32], char ret_id[KEYRING_ID_MAX + 1])
 	text_hex(span_of(public_key, 8), ret_id + 4);
 }
 
-/* Visible ASCII, so that a context can be written in a file and in a configuration. */
-static bool context_valid(const char *s)
+bool keyring_context_valid(struct span s)
 {
-	size_t n = strnlen(s, KEYRING_CONTEXT_MAX + 1);
-
-	if (n < crypto_generichash_KEYBYTES_MIN || n > KEYRING_CONTEXT_MAX)
+	if (s.n < crypto_generichash_KEYBYTES_MIN || s.n > KEYRING_CONTEXT_MAX)
 		return false;
-	for (size_t i = 0; i < n; i++)
-		if (s[i] < 0x21 || s[i] > 0x7e)
+	for (size_t i = 0; i < s.n; i++)
+		if (s.p[i] < 0x21 || s.p[i] > 0x7e)
 			return false;
 	return true;
 }
@@ -73,7 +59,7 @@ static enum err check_contexts(const char *const *context, size_t n)
 	if (n > KEYRING_CONTEXTS_MAX)
 		return ERR_RANGE;
 	for (size_t i = 0; i < n; i++)
-		if (!context_valid(context[i]))
+		if (!keyring_context_valid(span_str(context[i])))
 			return ERR_RANGE;
 	return ERR_OK;
 }
@@ -99,18 +85,19 @@ enum err keyring_default_contexts(struct keyring *r, const char *const *context,
 }
 
 /* Completes slot r->n, whose secret is in place, and counts it. */
-static enum err finish_key(struct keyring *r, enum keyring_profile profile, const char *const *context, size_t n)
+static enum err finish_key(struct keyring *r, enum keyring_profile profile, const char *const *context, size_t n,
+			   const struct keyring_times *t)
 {
 	struct keyring_key *k = &r->key[r->n];
 
-	*k = (struct keyring_key){ .profile = profile, .n_contexts = n };
+	*k = (struct keyring_key){ .profile = profile, .n_contexts = n, .times = *t };
 	BUG_ON(crypto_scalarmult_base(k->public_key, r->secret[r->n]) != 0);
 	keyring_id(k->public_key, k->id);
 	for (size_t i = 0; i < n; i++)
 		memcpy(k->context[i], context[i], strlen(context[i]));
 	/* The id is the beginning of the public key: this also finds the same key in another profile. */
 	if (keyring_find(r, span_str(k->id)) != NULL) {
-		sodium_memzero(r->secret[r->n], SECRET_SIZE);
+		sodium_memzero(r->secret[r->n], KEYRING_SECRET_SIZE);
 		return ERR_EXISTS;
 	}
 	r->own_contexts[r->n] = n > 0;
@@ -119,34 +106,78 @@ static enum err finish_key(struct keyring *r, enum keyring_profile profile, cons
 	return ERR_OK;
 }
 
-enum err keyring_make(struct keyring *r, enum keyring_profile profile)
+enum err keyring_make(struct keyring *r, enum keyring_profile profile, const struct keyring_times *t)
 {
 	enum err e;
 
+	if (!keyring_times_valid(t))
+		return ERR_RANGE;
 	if (r->n == KEYRING_KEYS_MAX)
 		return ERR_LIMIT;
-	unlock(r);
-	randombytes_buf(r->secret[r->n], SECRET_SIZE);
-	e = finish_key(r, profile, NULL, 0);
-	lock(r);
+	keyring_unlock(r);
+	randombytes_buf(r->secret[r->n], KEYRING_SECRET_SIZE);
+	e = finish_key(r, profile, NULL, 0, t);
+	keyring_lock(r);
 	return e;
 }
 
 enum err keyring_add(struct keyring *r, enum keyring_profile profile, const uint8_t secret[32],
-		     const char *const *context, size_t n_contexts)
+		     const char *const *context, size_t n_contexts, const struct keyring_times *t)
 {
 	enum err e;
 
-	if (profile != KEYRING_WITNESS && n_contexts > 0)
+	if ((profile != KEYRING_WITNESS && n_contexts > 0) || !keyring_times_valid(t))
 		return ERR_RANGE;
 	TRY(check_contexts(context, n_contexts));
 	if (r->n == KEYRING_KEYS_MAX)
 		return ERR_LIMIT;
-	unlock(r);
-	memcpy(r->secret[r->n], secret, SECRET_SIZE);
-	e = finish_key(r, profile, context, n_contexts);
-	lock(r);
+	keyring_unlock(r);
+	memcpy(r->secret[r->n], secret, KEYRING_SECRET_SIZE);
+	e = finish_key(r, profile, context, n_contexts, t);
+	keyring_lock(r);
 	return e;
+}
+
+void keyring_cut(struct keyring *r, size_t n)
+{
+	BUG_ON(n > r->n);
+	keyring_unlock(r);
+	sodium_memzero(r->secret[n], (KEYRING_KEYS_MAX - n) * KEYRING_SECRET_SIZE);
+	keyring_lock(r);
+	r->n = n;
+}
+
+/* --- whole rings ----------------------------------------------------------------------------- */
+
+struct keyring *keyring_copy(const struct keyring *r)
+{
+	struct keyring *copy = keyring_new();
+	uint8_t(*secret)[KEYRING_SECRET_SIZE] = copy->secret;
+
+	*copy = *r;
+	copy->secret = secret;
+	keyring_unlock(r);
+	keyring_unlock(copy);
+	memcpy(copy->secret, r->secret, sizeof(*r->secret) * KEYRING_KEYS_MAX);
+	keyring_lock(copy);
+	keyring_lock(r);
+	return copy;
+}
+
+void keyring_replace(struct keyring *r, struct keyring *from)
+{
+	uint8_t(*wiped)[KEYRING_SECRET_SIZE] = r->secret;
+
+	BUG_ON(r == from);
+	keyring_cut(r, 0);
+	r->secret = from->secret;
+	from->secret = wiped;
+	memcpy(r->key, from->key, sizeof(r->key));
+	memcpy(r->own_contexts, from->own_contexts, sizeof(r->own_contexts));
+	r->n = from->n;
+	from->n = 0;
+	for (size_t i = 0; i < r->n; i++)
+		set_fallback(r, i);
 }
 
 /* --- the file -------------------------------------------------------------------------------- */
@@ -192,8 +223,9 @@ static enum err parse_profile(const char *word, enum keyring_profile *ret_profil
 static enum err add_hex(struct keyring *r, enum keyring_profile profile, const char *hex, char *const *context,
 			size_t n, const char **ret_rule)
 {
+	const struct keyring_times since_ever = { 0 };
 	const char *list[KEYRING_CONTEXTS_MAX];
-	uint8_t secret[SECRET_SIZE];
+	uint8_t secret[KEYRING_SECRET_SIZE];
 	enum err e;
 
 	for (size_t i = 0; i < n; i++)
@@ -201,7 +233,7 @@ static enum err add_hex(struct keyring *r, enum keyring_profile profile, const c
 	*ret_rule = "must have 64 hex digits as its second word";
 	if (text_unhex(span_str(hex), secret, sizeof(secret)) != ERR_OK)
 		return ERR_CONFIG;
-	e = keyring_add(r, profile, secret, list, n);
+	e = keyring_add(r, profile, secret, list, n, &since_ever);
 	sodium_memzero(secret, sizeof(secret));
 	if (e == ERR_LIMIT)
 		*ret_rule = "is one key more than a ring can hold (16)";
@@ -275,12 +307,8 @@ enum err keyring_load(struct keyring *r, const char *path, unsigned *ret_line, c
 	}
 	e = load_text(r, text, ret_line, ret_rule);
 	secret_free(text);
-	if (e != ERR_OK) {
-		unlock(r);
-		sodium_memzero(r->secret[before], (KEYRING_KEYS_MAX - before) * SECRET_SIZE);
-		lock(r);
-		r->n = before;
-	}
+	if (e != ERR_OK)
+		keyring_cut(r, before);
 	return e;
 }
 
@@ -313,10 +341,10 @@ enum err keyring_dh(const struct keyring *r, const struct keyring_key *k, const 
 	int rc;
 
 	BUG_ON(i >= r->n);
-	unlock(r);
+	keyring_unlock(r);
 	/* Fails for a low-order point, whose shared secret is all zero whatever the key (RFC 7748 section 6.1). */
 	rc = crypto_scalarmult(shared, r->secret[i], point);
-	lock(r);
+	keyring_lock(r);
 	if (rc == 0)
 		memcpy(ret_shared, shared, sizeof(shared));
 	sodium_memzero(shared, sizeof(shared));

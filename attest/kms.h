@@ -9,6 +9,9 @@
  * One call: kms_rsa_new(), kms_rsa_public() into the public_key of a fresh document, kms_request_body(), a POST to "/"
  * of kms.REGION.amazonaws.com with kms_target() and SigV4 for the service "kms", kms_answer(). The RSA key is of that
  * call alone; so an answer to another call does not open.
+ *
+ * Needs secret_init(): an answer that is refused may hold a key, which is wiped with the rest of the JSON only by the
+ * allocator that it gives to jansson.
  */
 #ifndef ATTEST_KMS_H
 #define ATTEST_KMS_H

@@ -71,8 +71,8 @@ ERR_MUST_CHECK enum err nsm_lock_pcr(struct nsm *n, unsigned index);
 ERR_MUST_CHECK enum err nsm_lock_pcrs(struct nsm *n, unsigned range);
 /* 1 to NSM_RANDOM_MAX bytes; *ret_n is how many. ERR_PROTOCOL for none. */
 ERR_MUST_CHECK enum err nsm_random(struct nsm *n, uint8_t ret_bytes[NSM_RANDOM_MAX], size_t *ret_n);
-/* Appends the document to `out`. A NULL field is absent (null). Fields are at most 512 (user_data, nonce) and 1024
- * (public_key) bytes: ERR_LIMIT. */
+/* Appends the document to `out`. A NULL field is absent (null). Fields have 0 to 512 (user_data, nonce) and 1 to 1024
+ * (public_key) bytes: ERR_LIMIT, and the device is not asked. */
 ERR_MUST_CHECK enum err nsm_attest(struct nsm *n, const struct span *user_data, const struct span *nonce,
 				   const struct span *public_key, struct buf *out);
 const char *nsm_error_text(enum nsm_error e);

@@ -15,10 +15,10 @@
 struct receipt_key {
 	uint8_t *secret; /* guarded, and out of reach between uses */
 	uint8_t public_key[COSE_ED25519_PUBLIC];
-	char id[COSE_KID_MAX + 1];
+	char id[RECEIPT_ID_SIZE];
 };
 
-static void key_id(const uint8_t public_key[COSE_ED25519_PUBLIC], char ret_id[COSE_KID_MAX + 1])
+void receipt_id(const uint8_t public_key[32], char ret_id[RECEIPT_ID_SIZE])
 {
 	memcpy(ret_id, "rcp-", sizeof("rcp-"));
 	text_hex(span_of(public_key, 8), ret_id + 4);
@@ -31,7 +31,7 @@ struct receipt_key *receipt_key_new(void)
 	k->secret = secret_alloc(COSE_ED25519_SECRET);
 	BUG_ON(crypto_sign_keypair(k->public_key, k->secret) != 0);
 	BUG_ON(sodium_mprotect_noaccess(k->secret) != 0);
-	key_id(k->public_key, k->id);
+	receipt_id(k->public_key, k->id);
 	return k;
 }
 
@@ -297,11 +297,11 @@ static enum err parse_payload(struct span payload, struct receipt *ret_receipt)
 enum err receipt_verify(struct span in, const uint8_t public_key[32], struct receipt *ret_receipt)
 {
 	struct cose_sign1 m;
-	char id[COSE_KID_MAX + 1];
+	char id[RECEIPT_ID_SIZE];
 
 	if (in.n > RECEIPT_MAX || cose_sign1_parse(in, &m) != ERR_OK)
 		return ERR_SYNTAX;
-	key_id(public_key, id);
+	receipt_id(public_key, id);
 	if (!span_eq_str(m.kid, id) || cose_sign1_verify(&m, span_lit(CONTEXT), public_key) != ERR_OK)
 		return ERR_CRYPTO;
 	return parse_payload(m.payload, ret_receipt);

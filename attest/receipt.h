@@ -20,11 +20,15 @@ struct receipt {
 	struct span document;       /* SHA-256 of the boot's attestation document, or empty */
 };
 
-#define RECEIPT_MAX 1024
+#define RECEIPT_MAX     1024
+#define RECEIPT_ID_SIZE 21
+
+/* "rcp-" and 16 hex digits of a public key, and a NUL. */
+void receipt_id(const uint8_t public_key[32], char ret_id[RECEIPT_ID_SIZE]);
 
 struct receipt_key;
 
-/* A fresh key in guarded memory. Its id is "rcp-" and 16 hex digits of the public key. */
+/* A fresh key in guarded memory. */
 struct receipt_key *receipt_key_new(void);
 void receipt_key_free(struct receipt_key *k);
 const uint8_t *receipt_key_public(const struct receipt_key *k);

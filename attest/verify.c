@@ -133,12 +133,17 @@ static enum attest_code check_signature(const struct attest_document *d, EVP_PKE
 
 /* --- time, measurements, bindings ------------------------------------------------------------- */
 
+static bool has_nonce(const struct attest_policy *p)
+{
+	return p->nonce != NULL && p->nonce->p != NULL && p->nonce->n >= ATTEST_NONCE_MIN;
+}
+
 static enum attest_code check_time(const struct attest_document *d, const struct attest_policy *p)
 {
 	const int64_t at = (int64_t)d->timestamp_ms;
 	int64_t ahead, age;
 
-	if (p->max_age_ms == 0 && (p->nonce == NULL || p->nonce->n < ATTEST_NONCE_MIN))
+	if (p->max_age_ms == 0 && !has_nonce(p))
 		return ATTEST_TIME_UNBOUNDED;
 	/* A clock so far off that the difference does not fit says nothing about freshness. */
 	if (__builtin_sub_overflow(at, p->now_ms, &ahead) || ahead > p->max_future_ms)
@@ -201,9 +206,12 @@ static enum attest_code check_policy(const struct attest_document *d, const stru
 	return ATTEST_OK;
 }
 
+/* An empty string has a `p`, and is something that is there. */
 static bool bound(const struct attest_field *f, const struct span *wanted)
 {
-	return wanted == NULL || (f->present && same_bytes(f->bytes, *wanted));
+	if (wanted == NULL)
+		return true;
+	return wanted->p == NULL ? !f->present : f->present && same_bytes(f->bytes, *wanted);
 }
 
 static enum attest_code check_binding(const struct attest_document *d, const struct attest_policy *p)
@@ -264,7 +272,7 @@ static void verify_meaning(const struct attest_document *d, const struct attest_
 enum attest_code attest_verify(struct span in, const struct attest_anchor *anchor, const struct attest_policy *policy,
 			       struct attest_document *ret_doc, struct attest_report *ret_report)
 {
-	struct attest_report r = { .certificate = -1 };
+	struct attest_report r = { .certificate = -1, .anchor = anchor };
 	struct attest_document d;
 
 	verify_form(in, &d, &r);

@@ -58,7 +58,9 @@ struct attest_policy {
 	int64_t max_age_ms; /* of the signed time; 0: no bound (needs a nonce of ATTEST_NONCE_MIN bytes, or chain_only)
 			     */
 	int64_t max_future_ms; /* how far ahead the signed time may be; always asked, but for chain_only */
-	const struct span *nonce, *user_data, *public_key; /* NULL: anything; else equal, in constant time */
+	/* Each: NULL: anything; a span whose p is NULL: must not be there (null, or no such member); else equal, in
+	 * constant time. An empty span with a p is an empty string, which is not the same as none. */
+	const struct span *nonce, *user_data, *public_key;
 	bool chain_only;            /* stop after ATTEST_SIGNATURE and ATTEST_DEBUG: no time, no policy, no binding */
 	struct attest_cache *cache; /* or NULL */
 };
@@ -70,6 +72,7 @@ struct attest_report {
 	enum attest_code code;
 	enum attest_verdict stage[ATTEST_STAGES];
 	int certificate;                          /* of the chain stage: the one to blame, 0 is the root; -1: none */
+	const struct attest_anchor *anchor;       /* the one that was asked for */
 	const struct attest_measurement *release; /* the one that matched, or NULL */
 };
 

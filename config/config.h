@@ -30,7 +30,8 @@ enum config_tier { CONFIG_MEASURED, CONFIG_HOST };
 enum config_log_level { CONFIG_LOG_ERROR, CONFIG_LOG_WARNING, CONFIG_LOG_INFO, CONFIG_LOG_DEBUG };
 enum config_log_format { CONFIG_LOG_JSON, CONFIG_LOG_TEXT };
 enum config_sandbox { CONFIG_SANDBOX_REQUIRED, CONFIG_SANDBOX_OFF };
-enum config_key_source { CONFIG_KEYS_BOOT, CONFIG_KEYS_FILE };
+enum config_key_source { CONFIG_KEYS_BOOT, CONFIG_KEYS_SEALED, CONFIG_KEYS_FILE }; /* file: development builds only */
+enum config_device { CONFIG_DEVICE_NSM, CONFIG_DEVICE_NONE, CONFIG_DEVICE_SIMULATED }; /* simulated: likewise */
 enum config_offices_policy { CONFIG_OFFICES_SEND, CONFIG_OFFICES_HOLD };
 enum config_unknown_policy { CONFIG_UNKNOWN_HOLD, CONFIG_UNKNOWN_RESEND };
 
@@ -42,6 +43,7 @@ struct config_chamber {
 	struct addr address;           /* host, address or empty (text[0] == 0): dial this instead of the URL's host */
 	char ca_file[CONFIG_PATH_MAX]; /* measured, path, /etc/ssl/certs/ca-certificates.crt */
 	char api_key_file[CONFIG_PATH_MAX]; /* measured, path */
+	char api_key_sha256[65];            /* measured, lower-case hex or empty: the API key has this hash */
 	char agent[CONFIG_TEXT_MAX];        /* measured, text: DeliveryAgent, as registered with this chamber */
 	char agent_ack_email[CONFIG_TEXT_MAX];
 	char agent_contact_name[CONFIG_TEXT_MAX];
@@ -70,6 +72,7 @@ struct config_chamber {
 struct config_signer {
 	char kid[65];
 	uint8_t public_key[32];
+	int64_t not_before_s, not_after_s; /* 0: no bound */
 };
 
 struct config {
@@ -102,14 +105,14 @@ struct config {
 	bool allow_eviction;         /* measured, false: start although maxmemory-policy is not noeviction */
 
 	/* [jobs] */
-	size_t n_signers; /* measured: `signer = KID HEX64`, may be repeated */
+	size_t n_signers; /* measured: `signer = KID HEX64`, may be repeated; 0 with sealed keys and an authority */
 	struct config_signer signer[CONFIG_SIGNERS_MAX];
 	unsigned attempts;        /* host, 8, 1..100: POSTs that may begin */
 	unsigned crashes;         /* host, 3, 1..100 */
 	unsigned backoff_base_ms; /* host, 30s, 1ms..1h */
 	unsigned backoff_cap_ms;  /* host, 1h, 1ms..24h */
 	unsigned age_max_s;       /* host, 3d, 1s..30d: age budget of retries */
-	unsigned key_wait_s;      /* host, 1d, 0..30d: how long a job waits for its envelope's key */
+	unsigned key_wait_s;      /* host, 1d, 0..30d; production at least 1h: how long a job waits for its key */
 
 	/* [alarms]: host. A log event when the number is reached, and at each doubling; 0: never. */
 	unsigned alarm_dead;    /* 1000 */
@@ -118,10 +121,27 @@ struct config {
 	unsigned alarm_results; /* 100000: entries that nobody collects */
 	unsigned alarm_memory;  /* 80: per cent of maxmemory, 0..100 */
 
+	struct config_signer authority; /* measured: `authority = KID HEX64`, or none (kid ""): who may grant signers in
+					 * a bundle (attest/grant.h) */
+
+	/* [attest] */
+	enum config_device device; /* measured, nsm | none (| simulated): the security module; production needs one */
+	unsigned renew_s;          /* measured, 3h, 5min..24h: a newer attestation document is published */
+
 	/* [keys] */
-	enum config_key_source key_source; /* `source`, measured: boot | file */
-	char key_file[CONFIG_PATH_MAX];    /* `file`, measured */
-	size_t n_contexts;                 /* measured: `witness_context = TEXT`, may be repeated */
+	enum config_key_source key_source; /* `source`, measured: boot | sealed (| file) */
+	char kms_key[CONFIG_TEXT_MAX];     /* measured: ARN of the KMS key that bundles are wrapped by; source sealed */
+	char kms_ca_file[CONFIG_PATH_MAX]; /* measured, /etc/cwc-worker/amazon-roots.pem */
+	struct addr kms_address;           /* host, or none: dial this for KMS instead of its host */
+	struct addr credentials_address;   /* host, or none: dial this for the instance metadata service */
+	struct addr store_address;         /* host: where sealed things are read from (worker/store.h); source sealed */
+	unsigned key_refresh_ms;           /* host, 1min, 100ms..1h: how often the store is read */
+	unsigned bundle_version_min;       /* `version_min`, measured, 0: older bundles are refused */
+	unsigned key_delay_s;              /* `delay`, measured, 10min, 0..7d; production at least 10min: till active */
+	unsigned key_overlap_s;         /* `overlap`, measured, 32d, 0..365d; production at least 31d: from retired to
+					 * destroyed */
+	char key_file[CONFIG_PATH_MAX]; /* `file`, measured */
+	size_t n_contexts;              /* measured: `witness_context = TEXT`, may be repeated */
 	char witness_context[CONFIG_CONTEXTS_MAX][65];
 
 	/* [http] */

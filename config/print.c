@@ -115,16 +115,33 @@ static double load_number(const struct config_key *k, const uint8_t *field)
 	return whole;
 }
 
+static void add_bound(int64_t unix_s, struct buf *out)
+{
+	char text[TEXT_TIME_SIZE] = "-";
+
+	if (unix_s != 0)
+		text_time(unix_s, text);
+	buf_add_str(out, " ");
+	buf_add_str(out, text);
+}
+
+/* Also the authority: without times, and perhaps none. */
 static void add_signer(const uint8_t *field, struct buf *out)
 {
 	struct config_signer s;
 	char hex[2 * sizeof(s.public_key) + 1];
 
 	memcpy(&s, field, sizeof(s));
+	if (!s.kid[0])
+		return;
 	text_hex(span_of(s.public_key, sizeof(s.public_key)), hex);
 	buf_add_str(out, s.kid);
 	buf_add_str(out, " ");
 	buf_add_str(out, hex);
+	if (s.not_before_s != 0 || s.not_after_s != 0) {
+		add_bound(s.not_before_s, out);
+		add_bound(s.not_after_s, out);
+	}
 }
 
 static void add_value(const struct config_key *k, const uint8_t *field, struct buf *out)
@@ -139,7 +156,7 @@ static void add_value(const struct config_key *k, const uint8_t *field, struct b
 	} else if (k->type == CONFIG_TYPE_ENUM) {
 		memcpy(&word, field, sizeof(word));
 		buf_add_str(out, k->words[word]);
-	} else if (k->type == CONFIG_TYPE_SIGNER) {
+	} else if (k->type == CONFIG_TYPE_SIGNER || k->type == CONFIG_TYPE_AUTHORITY) {
 		add_signer(field, out);
 	} else if (k->type == CONFIG_TYPE_ADDRESS) {
 		buf_add_str(out, (const char *)field + offsetof(struct addr, text));

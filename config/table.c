@@ -29,7 +29,13 @@ static const char *const environments[] = { "sandbox", "production", NULL };
 static const char *const log_levels[] = { "error", "warning", "info", "debug", NULL };
 static const char *const log_formats[] = { "json", "text", NULL };
 static const char *const sandboxes[] = { "required", "off", NULL };
-static const char *const key_sources[] = { "boot", "file", NULL };
+#ifdef CWC_DEV
+static const char *const key_sources[] = { "boot", "sealed", "file", NULL };
+static const char *const devices[] = { "nsm", "none", "simulated", NULL };
+#else
+static const char *const key_sources[] = { "boot", "sealed", NULL };
+static const char *const devices[] = { "nsm", "none", NULL };
+#endif
 static const char *const offices_policies[] = { "send", "hold", NULL };
 static const char *const unknown_policies[] = { "hold", "resend", NULL };
 
@@ -48,7 +54,13 @@ static const char *const unknown_policies[] = { "hold", "resend", NULL };
 		    TEXT("Certificate authorities that may vouch for the host of url, in PEM.")),                      \
 		ROW(s, "api_key_file", PATH, MEASURED, "", 0, 0, AT(chamber[i].api_key_file),                          \
 		    EXAMPLE("/etc/cwc-worker/" s "-api-key"),                                                          \
-		    TEXT("Holds the API key of this chamber and environment; mode 0600.")),                            \
+		    TEXT("Holds the API key of this chamber and environment; mode 0600. Empty with keys.source = "     \
+			 "sealed.")),                                                                                  \
+		ROW(s, "api_key_sha256", HASH, MEASURED, "", 0, 0, AT(chamber[i].api_key_sha256),                      \
+		    EXAMPLE("0000000000000000000000000000000000000000000000000000000000000000"),                       \
+		    TEXT("SHA-256 of the API key: another key is refused. Whoever has the image can try keys against " \
+			 "it, so the key must have at least 128 bits of chance. Needed in production with "            \
+			 "keys.source = sealed, since anybody can seal a key; that of the example is refused.")),      \
 		ROW(s, "agent", TEXT, MEASURED, "", 4, 500, AT(chamber[i].agent), EXAMPLE(agent_),                     \
 		    TEXT("DeliveryAgent: the name registered with this chamber for the API key, to the letter.")),     \
 		ROW(s, "agent_ack_email", EMAIL, MEASURED, "", 0, 0, AT(chamber[i].agent_ack_email),                   \
@@ -127,21 +139,28 @@ const struct config_key config_keys[] = {
 	    TEXT("Where Redis listens.")),
 	ROW("queue", "name", NAME, HOST, "q", 0, 0, AT(queue_name),
 	    TEXT("The hash tag of every key of the queue; also signed in every job.")),
-	ROW("queue", "tls", BOOL, MEASURED, "false", 0, 0, AT(queue_tls), TEXT("Speak TLS with Redis.")),
+	ROW("queue", "tls", BOOL, MEASURED, "false", 0, 0, AT(queue_tls),
+	    TEXT("Speak TLS with Redis. Needed in production with user and keys.source = sealed: the password would "
+		 "cross the parent in the clear.")),
 	ROW("queue", "tls_verify", BOOL, MEASURED, "true", 0, 0, AT(queue_tls_verify),
 	    TEXT("Check the certificate of Redis. May be false in the sandbox only.")),
 	ROW("queue", "tls_host", HOST, MEASURED, "", 0, 0, AT(queue_tls_host), EXAMPLE("redis.example.org"),
-	    TEXT("The name in the certificate of Redis. Empty: the host of address.")),
+	    TEXT("The name in the certificate of Redis. Empty: that of address, which must be measured then.")),
 	ROW("queue", "ca_file", PATH, MEASURED, "", 0, 0, AT(queue_ca_file), EXAMPLE("/etc/cwc-worker/redis-ca.pem"),
 	    TEXT("Certificate authorities that may vouch for Redis, in PEM.")),
 	ROW("queue", "cert_file", PATH, MEASURED, "", 0, 0, AT(queue_cert_file),
 	    EXAMPLE("/etc/cwc-worker/redis-client.pem"), TEXT("Client certificate for Redis, in PEM.")),
 	ROW("queue", "key_file", PATH, MEASURED, "", 0, 0, AT(queue_key_file),
-	    EXAMPLE("/etc/cwc-worker/redis-client.key"), TEXT("Private key of cert_file, in PEM; mode 0600.")),
+	    EXAMPLE("/etc/cwc-worker/redis-client.key"),
+	    TEXT("Private key of cert_file, in PEM; mode 0600. Empty with keys.source = sealed: who made the image "
+		 "would have it.")),
 	ROW("queue", "user", NAME, HOST, "", 0, 0, AT(queue_user), EXAMPLE("cwc-worker"),
-	    TEXT("User of Redis. Empty: the default user.")),
+	    TEXT("User of Redis. Empty: the default user, and with keys.source = sealed no password. The sealed secret "
+		 "queue.password is taken when this is set: for a Redis with requirepass alone say default.")),
 	ROW("queue", "password_file", PATH, MEASURED, "", 0, 0, AT(queue_password_file),
-	    EXAMPLE("/etc/cwc-worker/redis-password"), TEXT("Holds the password for Redis; mode 0600.")),
+	    EXAMPLE("/etc/cwc-worker/redis-password"),
+	    TEXT("Holds the password for Redis; mode 0600. Empty with keys.source = "
+		 "sealed.")),
 	ROW("queue", "timeout", MS, HOST, "2s", 100, MINUTE, AT(queue_timeout_ms),
 	    TEXT("An answer of Redis that takes longer ends the connection.")),
 	ROW("queue", "lease", MS, MEASURED, "10s", 3 * SECOND, MINUTE, AT(lease_ms),
@@ -157,7 +176,12 @@ const struct config_key config_keys[] = {
 
 	ROW("jobs", "signer", SIGNER, MEASURED, "", 0, 0, LIST(signer, n_signers, CONFIG_SIGNERS_MAX),
 	    EXAMPLE("app-1 0000000000000000000000000000000000000000000000000000000000000000"),
-	    TEXT("An app server that may sign jobs. At least one is needed; the key of the example is refused.")),
+	    TEXT("An app server that may sign jobs, and from when until when. None is needed with an authority and "
+		 "keys.source = sealed: all come by grants then, each with its end. The key of the example is "
+		 "refused.")),
+	ROW("jobs", "authority", AUTHORITY, MEASURED, "", 0, 0, AT(authority),
+	    EXAMPLE("root-1 0000000000000000000000000000000000000000000000000000000000000000"),
+	    TEXT("Who may name more signers, in a grant that comes with the sealed bundle. Empty: nobody.")),
 	ROW("jobs", "attempts", INTEGER, HOST, "8", 1, 100, AT(attempts), TEXT("POSTs that may begin for one job.")),
 	ROW("jobs", "crashes", INTEGER, HOST, "3", 1, 100, AT(crashes),
 	    TEXT("Workers that may die holding a job before it is put aside.")),
@@ -168,9 +192,11 @@ const struct config_key config_keys[] = {
 	ROW("jobs", "age_max", S, HOST, "3d", 1, 30 * DAY_S, AT(age_max_s),
 	    TEXT("No retry begins for a job older than this.")),
 	ROW("jobs", "key_wait", S, HOST, "1d", 0, 30 * DAY_S, AT(key_wait_s),
-	    TEXT("How old a job may become before it is rejected for the key of its envelope, or refused for its signer, "
-		 "that this worker does not know and another one may. It must exceed any backlog while two releases work "
-		 "side by side.")),
+	    TEXT("How old a job may become before it is rejected for the key of its envelope, or refused for its "
+		 "signer, "
+		 "that this worker does not know and another one may. It must exceed any backlog while two releases "
+		 "work "
+		 "side by side; in production it is at least 1h.")),
 
 	ROW("alarms", "dead", INTEGER, HOST, "1000", 0, ALARM_MAX, AT(alarm_dead),
 	    TEXT("Dead jobs: queue_alarm is logged when there are this many, and at each doubling. 0: never.")),
@@ -183,10 +209,42 @@ const struct config_key config_keys[] = {
 	ROW("alarms", "memory", INTEGER, HOST, "80", 0, 100, AT(alarm_memory),
 	    TEXT("Per cent of the maxmemory of Redis that are used.")),
 
+	ROW("attest", "device", ENUM, MEASURED, "nsm", 0, 0, AT(device), WORDS(devices),
+	    TEXT("The security module that vouches for this worker: nsm in an enclave; none outside of one, in the "
+		 "sandbox only.")),
+	ROW("attest", "renew", S, MEASURED, "3h", 300, DAY_S, AT(renew_s),
+	    TEXT("A newer attestation document is published this often.")),
+
 	ROW("keys", "source", ENUM, MEASURED, "boot", 0, 0, AT(key_source), WORDS(key_sources),
-	    TEXT("The key ring: made at boot (one enclave alone, or development), or read from file.")),
+	    TEXT("The key ring: made at boot (one enclave alone, or development), or sealed: read from the store in a "
+		 "bundle that only measured code can have opened.")),
+	ROW("keys", "kms_key", ARN, MEASURED, "", 0, 0, AT(kms_key),
+	    EXAMPLE("arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"),
+	    TEXT("The KMS key that sealed bundles are wrapped by.")),
+	ROW("keys", "kms_ca_file", PATH, MEASURED, "/etc/cwc-worker/amazon-roots.pem", 0, 0, AT(kms_ca_file),
+	    TEXT("Certificate authorities that may vouch for KMS, in PEM: those of Amazon, as ops/amazon-roots writes "
+		 "them. In production not those of all the web: any of them could vouch for somebody else.")),
+	ROW("keys", "kms_address", ADDRESS, HOST, "", 0, 0, AT(kms_address), EXAMPLE("vsock:3:8444"),
+	    TEXT("Dial this for KMS instead of its host. TLS still checks the certificate against that host.")),
+	ROW("keys", "credentials_address", ADDRESS, HOST, "", 0, 0, AT(credentials_address), EXAMPLE("vsock:3:8445"),
+	    TEXT("Dial this for the instance metadata service, which has the credentials for KMS.")),
+	ROW("keys", "store_address", ADDRESS, HOST, "", 0, 0, AT(store_address), EXAMPLE("vsock:3:7001"),
+	    TEXT("Where the sealed bundle and the sealed secrets are read from.")),
+	ROW("keys", "refresh", MS, HOST, "1min", 100, HOUR, AT(key_refresh_ms),
+	    TEXT("How often the store is read. With source = sealed no longer than half of delay.")),
+	ROW("keys", "version_min", INTEGER, MEASURED, "0", 0, 4294967295.0, AT(bundle_version_min),
+	    TEXT("Bundles of older versions are refused.")),
+	ROW("keys", "delay", S, MEASURED, "10min", 0, 7 * DAY_S, AT(key_delay_s),
+	    TEXT("How long a new key waits before letters are sealed to it: until all workers have it. In production "
+		 "at "
+		 "least 10min.")),
+	ROW("keys", "overlap", S, MEASURED, "32d", 0, 365 * DAY_S, AT(key_overlap_s),
+	    TEXT("How long a key opens letters after a newer one took its place; then it is destroyed. In production "
+		 "at least 31d, since a job lives up to 30 days.")),
+#ifdef CWC_DEV
 	ROW("keys", "file", PATH, MEASURED, "", 0, 0, AT(key_file), EXAMPLE("/etc/cwc-worker/key-ring"),
 	    TEXT("The key ring with source = file; mode 0600.")),
+#endif
 	ROW("keys", "witness_context", CONTEXT, MEASURED,
 	    "voter-protocol-witness-encryption-v1 commons-witness-encryption-v1 communique-witness-encryption", 0, 0,
 	    LIST(witness_context, n_contexts, CONFIG_CONTEXTS_MAX),

@@ -31,8 +31,13 @@
 	X(EMAIL, "email", "", "an e-mail address")                                                                  \
 	X(PHONE, "phone", "", "a phone number NNN-NNN-NNNN")                                                        \
 	X(SIGNER, "signer", "",                                                                                     \
+	  "KID HEX64 [NOT-BEFORE NOT-AFTER]: a key id of 1 to 64 characters of A-Z a-z 0-9 . _ -, an Ed25519 "      \
+	  "public key, and two times like 2026-11-01T00:00:00Z, - for no bound")                                    \
+	X(AUTHORITY, "authority", "",                                                                               \
 	  "KID HEX64: a key id of 1 to 64 characters of A-Z a-z 0-9 . _ -, a space, 64 hex digits of an Ed25519 "   \
 	  "public key")                                                                                             \
+	X(ARN, "arn", "", "the ARN of a KMS key: arn:PARTITION:kms:REGION:ACCOUNT:key/ID")                          \
+	X(HASH, "hash", "", "64 hex digits of a SHA-256")                                                           \
 	X(CONTEXT, "context", "", "16 to 64 printable ASCII characters without space")                              \
 	X(WINDOWS, "windows", "",                                                                                   \
 	  "none, or at most 8 times of the week, divided by commas: DAY HH:MM-HH:MM, the end after the start, DAY " \
@@ -60,7 +65,7 @@ struct config_key {
 	const char *text;         /* one or two sentences */
 };
 
-#define CONFIG_KEYS_MAX 112
+#define CONFIG_KEYS_MAX 128
 
 /* In the order of the files: all keys of a section stand together. */
 extern const struct config_key config_keys[];

@@ -313,12 +313,18 @@ enum err job_parse(struct span bytes, struct job *ret_job, const char **ret_memb
 	return ERR_OK;
 }
 
+static bool signs_now(const struct job_signer *s, int64_t now_s)
+{
+	return (s->not_before_s == 0 || now_s >= s->not_before_s) && (s->not_after_s == 0 || now_s < s->not_after_s);
+}
+
+/* The first of this name whose time it is: a signer may be named again for a later time. */
 static enum err verify_signature(const struct job *j, const struct job_expect *x)
 {
 	const struct job_signer *s = x->signer;
 	size_t i = 0;
 
-	while (i < x->n_signers && !span_eq_str(j->kid, s[i].kid))
+	while (i < x->n_signers && !(span_eq_str(j->kid, s[i].kid) && signs_now(&s[i], x->now_s)))
 		i++;
 	if (i == x->n_signers)
 		return ERR_JOB_SIGNER;

@@ -46,6 +46,7 @@ struct job {
 struct job_signer {
 	char kid[COSE_KID_MAX + 1];
 	uint8_t public_key[COSE_ED25519_PUBLIC];
+	int64_t not_before_s, not_after_s; /* when its jobs are taken; 0: no bound */
 };
 
 /* What a job must agree with. sid and office are those of the queue's record. */
@@ -60,7 +61,8 @@ struct job_expect {
  * JOB_FIELD_... ; *ret_member names the member to blame (static text) or "". */
 ERR_MUST_CHECK enum err job_parse(struct span bytes, struct job *ret_job, const char **ret_member);
 
-/* Everything else, in this order: JOB_SIGNER, JOB_SIGNATURE, JOB_ENVELOPE_HASH, JOB_ENVIRONMENT,
+/* Everything else, in this order: JOB_SIGNER (not known, or now is outside of its times: what counts is when a job is
+ * opened, since nobody else knows when it was signed), JOB_SIGNATURE, JOB_ENVELOPE_HASH, JOB_ENVIRONMENT,
  * JOB_QUEUE, JOB_SID, JOB_OFFICE, JOB_EXPIRY, JOB_EXPIRED, JOB_EARLY. */
 ERR_MUST_CHECK enum err job_verify(const struct job *j, const struct job_expect *x);
 

@@ -77,10 +77,13 @@ void queue_beat(struct queue *q, enum queue_beat_verb verb, const char *worker, 
 /* Joins, and publishes these names and values (n of both together, at most QUEUE_JOIN_FIELDS) in `attestations` before
  * the worker is a member. With 0 nothing is published. `machine`: a worker of our name that joined with the same one is
  * provably gone (alone.h), so that its lease ends now; "": nothing is known, and such a worker makes us wait. */
-#define QUEUE_JOIN_FIELDS 16
+#define QUEUE_JOIN_FIELDS 24
 #define QUEUE_MACHINE_MAX 64
 void queue_join(struct queue *q, const char *worker, int64_t lease_us, int64_t now_us, const char *machine,
 		const struct span *field, size_t n, queue_beat_cb cb, void *arg);
+/* A beat of a member that publishes, too. FENCED and VERSION: it did not. */
+void queue_publish(struct queue *q, const char *worker, int64_t lease_us, int64_t now_us, const struct span *field,
+		   size_t n, queue_beat_cb cb, void *arg);
 
 /* --- TAKE ------------------------------------------------------------------------------------ */
 

@@ -8,8 +8,10 @@
 
 #include "queue/queue_reply.h"
 
-#define ARGS_MAX   24
+#define ARGS_MAX   32
 #define REAP_CHUNK 100 /* jobs of dead workers that one REAP takes back */
+
+_Static_assert(QUEUE_JOIN_FIELDS + 6 <= ARGS_MAX, "the arguments of a join");
 
 /* --- arguments ------------------------------------------------------------------------------ */
 
@@ -86,6 +88,12 @@ void queue_join(struct queue *q, const char *worker, int64_t lease_us, int64_t n
 		const struct span *field, size_t n, queue_beat_cb cb, void *arg)
 {
 	beat(q, QUEUE_JOIN, worker, lease_us, now_us, machine, field, n, cb, arg);
+}
+
+void queue_publish(struct queue *q, const char *worker, int64_t lease_us, int64_t now_us, const struct span *field,
+		   size_t n, queue_beat_cb cb, void *arg)
+{
+	beat(q, QUEUE_BEAT, worker, lease_us, now_us, "", field, n, cb, arg);
 }
 
 /* --- TAKE ----------------------------------------------------------------------------------- */

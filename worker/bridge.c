@@ -62,8 +62,9 @@ static void on_leg_closed(uv_handle_t *handle)
 {
 	struct leg *leg = handle->data;
 
+	/* The metadata service speaks in the clear: its answers, with credentials, come through here. */
 	if (--leg->pair->handles == 0)
-		free(leg->pair);
+		xfree_wipe(leg->pair, sizeof(*leg->pair));
 }
 
 static void close_leg(struct leg *leg)

@@ -31,6 +31,10 @@ bool engine_ready(const struct engine *e, const char **ret_reason)
 	const char *reason = NULL;
 	if (e->draining)
 		reason = "draining";
+	else if (e->trouble != NULL)
+		reason = e->trouble;
+	else if (!engine_may_join(e))
+		reason = "no_document"; /* nothing to publish yet: the queue comes after that */
 	else if (queue_is_up(e->queue) && e->skewed)
 		reason = "clock_skew"; /* first: it keeps us from joining */
 	else if (e->queue_error != ERR_OK)
@@ -53,6 +57,8 @@ static void note_ready(struct engine *e)
 	bool ready = engine_ready(e, &reason);
 	if (ready == e->was_ready && (ready || strcmp(reason, e->not_ready) == 0))
 		return;
+	if (e->joins == 0 && !engine_may_join(e) && e->trouble == NULL && !e->draining)
+		return; /* at the start; who makes the document says what keeps it */
 	if (ready != e->was_ready && e->o.on_ready != NULL)
 		e->o.on_ready(e->o.on_ready_arg, ready);
 	e->was_ready = ready;
@@ -95,8 +101,9 @@ static void drain_tick(struct engine *e, int64_t boot_us)
 		return;
 	}
 	/* A worker that the queue does not let in has nothing to leave. */
-	bool refused = e->membership == ENGINE_AWAY &&
-		       (e->skewed || e->queue_error == ERR_EXISTS || e->queue_error == ERR_QUEUE_VERSION);
+	bool refused =
+		e->membership == ENGINE_AWAY && (e->skewed || !engine_may_join(e) || e->queue_error == ERR_EXISTS ||
+						 e->queue_error == ERR_QUEUE_VERSION);
 	bool waiting = left > 0 || (queue_is_up(e->queue) && !e->left && !refused);
 	if (!waiting || boot_us >= e->drain_boot_us + DRAIN_REPORT_US) {
 		void (*done)(void *arg, unsigned left) = e->drained;
@@ -204,9 +211,29 @@ static void make_slots(struct engine *e)
 static void set_signers(struct engine *e)
 {
 	for (size_t i = 0; i < e->config->n_signers; i++) {
-		memcpy(e->signer[i].kid, e->config->signer[i].kid, sizeof e->signer[i].kid);
-		memcpy(e->signer[i].public_key, e->config->signer[i].public_key, sizeof e->signer[i].public_key);
+		const struct config_signer *from = &e->config->signer[i];
+		struct job_signer *to = &e->signer[i];
+		memcpy(to->kid, from->kid, sizeof to->kid);
+		memcpy(to->public_key, from->public_key, sizeof to->public_key);
+		to->not_before_s = from->not_before_s;
+		to->not_after_s = from->not_after_s;
 	}
+	e->n_signers = e->config->n_signers;
+}
+
+void engine_set_granted(struct engine *e, const struct job_signer *s, size_t n)
+{
+	size_t own = e->config->n_signers;
+	BUG_ON(n > ENGINE_GRANTED_MAX);
+	for (size_t i = 0; i < n; i++)
+		e->signer[own + i] = s[i];
+	e->n_signers = own + n;
+}
+
+void engine_set_trouble(struct engine *e, const char *reason)
+{
+	e->trouble = reason;
+	note_ready(e);
 }
 
 enum err engine_new(uv_loop_t *loop, const struct engine_options *o, struct engine **ret_engine, const char **ret_key,
@@ -261,6 +288,7 @@ static void free_memory(struct engine *e)
 	seen_free(e->seen);
 	seen_free(e->maybe);
 	engine_watch_free(e);
+	engine_publish_free(e);
 	recent_free(e->recent);
 	metrics_free(e->metrics);
 	free(e);

@@ -14,8 +14,19 @@
 #include "attest/keyring.h"
 #include "attest/receipt.h"
 #include "config/config.h"
+#include "queue/job.h"
 
 struct engine;
+
+/* What a worker publishes in `attestations`, so that its receipts can be checked and letters be sealed to its keys. */
+struct engine_publication {
+	struct span keys; /* the lines of the field `keys` (PROTOCOL.md 2.5), without keys that nobody is to seal to */
+	struct span statement; /* statement.h */
+	struct span document;  /* the attestation document over it; empty: there is no device */
+	uint8_t document_sha256[32];
+	char pcr0[97];   /* hex; "": no device */
+	uint64_t bundle; /* version; 0: none */
+};
 
 struct engine_options {
 	const struct config *config; /* all pointers must stay until engine_free() */
@@ -24,7 +35,8 @@ struct engine_options {
 	const char *api_key[2];     /* by chamber; NULL when the chamber is not enabled */
 	const char *queue_password; /* or NULL */
 	const char *version;
-	const char *machine;                     /* of alone_claim(), or "" */
+	const char *machine; /* of alone_claim(), or "" */
+	bool attested;       /* there is a device: nothing is taken before a document is published */
 	void (*on_ready)(void *arg, bool ready); /* each time that readiness changes; or NULL */
 	void *on_ready_arg;
 };
@@ -55,6 +67,16 @@ void engine_view(const struct engine *e, struct engine_view *ret_view);
 
 /* Appends what the engine counted, and how it stands now, as Prometheus text (metrics.h). */
 void engine_metrics(const struct engine *e, struct buf *out);
+
+/* Copied. Goes to `attestations` with the next join, or, for a member, at once; receipts name its document from the
+ * moment that it stands there, and the one before until then. Before the first one the worker does not join. */
+void engine_publish(struct engine *e, const struct engine_publication *p);
+/* Whose jobs are taken, besides those of jobs.signer: at most ENGINE_GRANTED_MAX, copied. */
+#define ENGINE_GRANTED_MAX 8
+void engine_set_granted(struct engine *e, const struct job_signer *s, size_t n);
+/* Not ready for a reason from outside the engine: nothing is taken, what is in flight goes on. A static text, one of
+ * those that the runbook lists; NULL: it is over. */
+void engine_set_trouble(struct engine *e, const char *reason);
 
 /* Frees at once, without a word to the queue. */
 void engine_free(struct engine *e);

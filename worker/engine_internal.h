@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the files of the engine share. engine.c: life, timers, readiness, drain. engine_queue.c: join, beat, reap,
- * adopt. engine_take.c: take, holds. engine_letter.c: one job's way. engine_replicas.c: WAIT before its POST.
- * engine_settle.c: its end. engine_recent.c: what is said again after a reconnect. engine_offices.c: the office lists.
- * engine_watch.c: maintenance windows and alarms. engine_metrics.c: counts.
+ * adopt. engine_publish.c: keys and documents in `attestations`. engine_take.c: take, holds. engine_letter.c: one job's
+ * way. engine_replicas.c: WAIT before its POST. engine_settle.c: its end. engine_recent.c: what is said again after a
+ * reconnect. engine_offices.c: the office lists. engine_watch.c: maintenance windows and alarms. engine_metrics.c:
+ * counts.
  */
 #ifndef WORKER_ENGINE_INTERNAL_H
 #define WORKER_ENGINE_INTERNAL_H
@@ -79,6 +80,28 @@ struct lane {
 	unsigned list_failures;
 };
 
+/* A publication that an entry of `attestations` was made of, or is. */
+struct engine_said {
+	unsigned server, number; /* queue_server() and engine_published.number; 0: none */
+	bool document;
+	uint8_t sha256[32]; /* of the document */
+};
+
+/* engine_publish.c */
+struct engine_published {
+	unsigned number; /* counts engine_publish(); 0: nothing to publish yet */
+	struct buf keys, statement, document;
+	uint8_t document_sha256[32];
+	char pcr0[97];
+	uint64_t bundle;
+	struct engine_said said;             /* what stands there: receipts name its document */
+	struct engine_said joining, telling; /* by the join and by the beat that are under way */
+	bool telling_sent;
+	unsigned telling_joins, tries;
+	int64_t tell_boot_us; /* not again before this time */
+	bool alone;           /* a join failed, and none went well since: what became of letters is said without it */
+};
+
 /* ASKING: the server's time, before a join. */
 enum engine_membership { ENGINE_AWAY, ENGINE_ASKING, ENGINE_JOINING, ENGINE_ADOPTING, ENGINE_MEMBER, ENGINE_LEAVING };
 
@@ -90,7 +113,8 @@ struct engine {
 	struct http *http;
 	struct seen *seen, *maybe; /* accepted; POSTed, and nobody knows */
 	struct buf arena;
-	struct job_signer signer[CONFIG_SIGNERS_MAX];
+	struct job_signer signer[CONFIG_SIGNERS_MAX + ENGINE_GRANTED_MAX]; /* those of the configuration first */
+	size_t n_signers;
 	struct lane lane[CWC_CHAMBERS];
 	struct slot *slots;
 	size_t n_slots;
@@ -110,10 +134,10 @@ struct engine {
 	bool skewed, skew_told; /* the latter: by TAKE, and how far the clocks are apart is being asked */
 	bool was_ready;
 	const char *not_ready; /* the reason that was logged last */
-	unsigned published;    /* the server that has this boot's keys (queue_server()), 0: none yet */
-	unsigned publishing;   /* the server that a join is with */
-	enum err queue_error;  /* the last of the connection or the membership; for readiness */
-	bool replicas_short;   /* WAIT did not find enough: nothing is sent that needs them */
+	const char *trouble;   /* engine_set_trouble() */
+	struct engine_published publication;
+	enum err queue_error; /* the last of the connection or the membership; for readiness */
+	bool replicas_short;  /* WAIT did not find enough: nothing is sent that needs them */
 	bool wait_sent;
 	int64_t wait_boot_us;    /* ask again at this time */
 	struct recent *recent;   /* what was settled lately: said again after each reconnect */
@@ -150,6 +174,21 @@ void engine_fenced(struct engine *e, unsigned joins);
 void engine_skewed(struct engine *e);
 /* For writes that only inform people: whether they arrive does not matter. */
 void engine_ignore_reply(void *arg, enum err err, const struct resp_reply *r);
+
+/* engine_publish.c: there is something to publish, without which nobody joins */
+bool engine_may_join(const struct engine *e);
+/* Joins, and publishes unless this server has it; `cb` gets the engine, and says engine_publish_joined() when the join
+ * went well. */
+void engine_publish_join(struct engine *e, int64_t lease_us, queue_beat_cb cb);
+void engine_publish_joined(struct engine *e);
+void engine_publish_tick(struct engine *e, int64_t boot_us);
+/* The lease was given away: perhaps the server was emptied. */
+void engine_publish_forget(struct engine *e);
+/* Whether receipts may be handed to this server now. */
+bool engine_publish_stands(const struct engine *e);
+/* What receipts name: SHA-256 of the document, or empty. */
+struct span engine_publish_document(const struct engine *e);
+void engine_publish_free(struct engine *e);
 
 /* engine_take.c: TAKE and holds */
 void engine_take(struct engine *e, enum cwc_chamber c);

@@ -65,7 +65,7 @@ void engine_letter_start(struct slot *s, const struct queue_taken *t)
 		.config = e->config,
 		.ring = e->o.ring,
 		.signer = e->signer,
-		.n_signers = e->config->n_signers,
+		.n_signers = e->n_signers,
 		.offices = { e->lane[CWC_HOUSE].list, e->lane[CWC_SENATE].list },
 		.arena = &e->arena,
 	};

@@ -226,11 +226,14 @@ static void set_lane(const struct engine *e, const struct lane *l)
 
 static void set_keys(const struct engine *e)
 {
-	int64_t n[2] = { 0 };
+	int64_t n[KEYRING_PROFILES] = { 0 };
 	for (size_t i = 0; i < keyring_count(e->o.ring); i++)
-		n[keyring_at(e->o.ring, i)->profile == KEYRING_WITNESS ? 0 : 1]++;
-	metrics_set(e->metrics, METRICS_KEYS, 0, 0, n[0]);
-	metrics_set(e->metrics, METRICS_KEYS, 1, 0, n[1]);
+		n[keyring_at(e->o.ring, i)->profile]++;
+	for (unsigned i = 0; i < KEYRING_PROFILES; i++)
+		metrics_set(e->metrics, METRICS_KEYS, i, 0, n[i]);
+	int64_t change_s = keyring_next_change(e->o.ring, clock_wall_us() / ENGINE_SECOND_US);
+	metrics_set(e->metrics, METRICS_KEY_CHANGE, 0, 0, change_s * ENGINE_SECOND_US);
+	metrics_set(e->metrics, METRICS_BUNDLE, 0, 0, (int64_t)e->publication.bundle);
 }
 
 static void set_ready(const struct engine *e)

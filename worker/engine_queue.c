@@ -49,6 +49,7 @@ void engine_fenced(struct engine *e, unsigned joins)
 	e->membership = ENGINE_AWAY;
 	e->recent_first = false;
 	e->join_boot_us = 0;
+	engine_publish_forget(e);
 	all(e, PIPELINE_ON_FENCED);
 	engine_new_name(e);
 }
@@ -57,22 +58,6 @@ void engine_ignore_reply(void *arg, enum err err, const struct resp_reply *r)
 {
 	(void)r;
 	engine_count_call(arg, METRICS_CALL_OTHER, err);
-}
-
-static void add_key(const struct keyring_key *k, struct buf *b)
-{
-	char hex[2 * sizeof k->public_key + 1];
-	text_hex(span_of(k->public_key, sizeof k->public_key), hex);
-	if (b->n > 0)
-		buf_add_byte(b, '\n');
-	buf_add_str(b, k->profile == KEYRING_WITNESS ? "witness " : "letter ");
-	buf_add_str(b, k->id);
-	buf_add_byte(b, ' ');
-	buf_add_str(b, hex);
-	for (size_t i = 0; i < k->n_contexts; i++) {
-		buf_add_byte(b, ' ');
-		buf_add_str(b, k->context[i]);
-	}
 }
 
 static void member(struct engine *e)
@@ -91,6 +76,7 @@ static void member(struct engine *e)
 static void not_joined(struct engine *e, enum err why)
 {
 	e->membership = ENGINE_AWAY;
+	e->publication.alone = true;
 	e->join_boot_us = clock_boot_us() + JOIN_RETRY_US;
 	if (why != ERR_OK)
 		e->queue_error = why;
@@ -175,65 +161,56 @@ static void note_skew(struct engine *e, int64_t redis_us)
 	e->skewed = e->skew_us > (most < SKEW_US ? most : SKEW_US);
 }
 
+static void let_in(struct engine *e, const struct queue_beat_answer *a)
+{
+	note_skew(e, a->redis_us);
+	engine_count_places(e, a);
+	e->beat_boot_us = clock_boot_us() + lease_us(e) / 3;
+	e->publication.alone = false;
+	engine_publish_joined(e);
+	e->reap_boot_us = 0; /* if a worker of our name was here before, its jobs wait */
+	e->recent_first = true;
+	engine_settle_begun(e);
+	engine_recent_say(e); /* then ADOPT */
+}
+
+static enum err not_let_in(enum queue_beat_status status)
+{
+	switch (status) {
+	case QUEUE_BEAT_VERSION:
+		return ERR_QUEUE_VERSION;
+	case QUEUE_BEAT_TAKEN:
+		return ERR_EXISTS;
+	case QUEUE_BEAT_OK:
+	case QUEUE_BEAT_FENCED:
+	case QUEUE_BEAT_BUSY:
+		break;
+	}
+	return ERR_PROTOCOL; /* JOIN never says so */
+}
+
 static void joined(void *arg, enum err err, const struct queue_beat_answer *a)
 {
 	struct engine *e = arg;
 	engine_count_call(e, METRICS_CALL_JOIN, err);
 	if (e->membership != ENGINE_JOINING)
 		return;
-	not_joined(e, err);
-	if (err != ERR_OK)
+	if (err == ERR_OK && a->status == QUEUE_BEAT_OK) {
+		let_in(e, a);
 		return;
-	switch (a->status) {
-	case QUEUE_BEAT_OK:
-		note_skew(e, a->redis_us);
-		engine_count_places(e, a);
-		e->beat_boot_us = clock_boot_us() + lease_us(e) / 3;
-		e->membership = ENGINE_JOINING;
-		e->published = e->publishing;
-		e->reap_boot_us = 0; /* if a worker of our name was here before, its jobs wait */
-		e->recent_first = true;
-		engine_settle_begun(e);
-		engine_recent_say(e); /* then ADOPT */
-		return;
-	case QUEUE_BEAT_VERSION:
-		e->queue_error = ERR_QUEUE_VERSION;
-		break;
-	case QUEUE_BEAT_TAKEN:
-		e->queue_error = ERR_EXISTS;
-		break;
-	case QUEUE_BEAT_FENCED:
-	case QUEUE_BEAT_BUSY:
-		e->queue_error = ERR_PROTOCOL; /* JOIN never says so */
-		break;
 	}
-	log_event(LOG_QUEUE_ERROR, LOG_STR(F_COMMAND, "join"), LOG_STR(F_CODE, err_name(e->queue_error)),
-		  LOG_STR(F_WORKER, e->worker));
+	not_joined(e, err != ERR_OK ? err : not_let_in(a->status));
+	if (err == ERR_OK)
+		log_event(LOG_QUEUE_ERROR, LOG_STR(F_COMMAND, "join"), LOG_STR(F_CODE, err_name(e->queue_error)),
+			  LOG_STR(F_WORKER, e->worker));
 }
 
-/* The same name with the same nonce may be known still: JOIN renews it, so one call serves both the
- * first time and the return after a lost connection. The first one with each server also publishes what this boot's
- * receipts and envelopes can be checked and sealed with: another may have forgotten it. */
+/* The same name with the same nonce may be known still: JOIN renews it, so one call serves both the first time and the
+ * return after a lost connection. */
 static void join(struct engine *e)
 {
-	struct buf keys;
-	char receipt_hex[65];
 	e->membership = ENGINE_JOINING;
-	buf_init(&keys, 8192);
-	for (size_t i = 0; i < keyring_count(e->o.ring); i++)
-		add_key(keyring_at(e->o.ring, i), &keys);
-	text_hex(span_of(receipt_key_public(e->o.receipt_key), 32), receipt_hex);
-	struct span field[] = { span_lit("worker"),         span_str(e->worker),
-				span_lit("version"),        span_str(e->o.version),
-				span_lit("environment"),    span_str(e->config->environment),
-				span_lit("receipt_key_id"), span_str(receipt_key_id(e->o.receipt_key)),
-				span_lit("receipt_key"),    span_str(receipt_hex),
-				span_lit("keys"),           span_buf(&keys) };
-	e->publishing = queue_server(e->queue);
-	size_t n = e->published == e->publishing ? 0 : sizeof field / sizeof field[0];
-	queue_join(e->queue, e->worker, lease_us(e), clock_wall_us(), e->o.machine != NULL ? e->o.machine : "", field,
-		   n, joined, e);
-	buf_clear(&keys);
+	engine_publish_join(e, lease_us(e), joined);
 }
 
 /* TIME: seconds and microseconds. */
@@ -353,7 +330,7 @@ void engine_queue_tick(struct engine *e, int64_t boot_us)
 	engine_recent_tick(e, boot_us);
 	if (!queue_is_up(e->queue) || e->left)
 		return;
-	if (e->membership == ENGINE_AWAY && boot_us >= e->join_boot_us) {
+	if (e->membership == ENGINE_AWAY && engine_may_join(e) && boot_us >= e->join_boot_us) {
 		e->membership = ENGINE_ASKING;
 		e->joins++;
 		engine_count(e, METRICS_JOINS, 0, 0);
@@ -361,6 +338,7 @@ void engine_queue_tick(struct engine *e, int64_t boot_us)
 	}
 	engine_recent_say(e);
 	engine_replicas_tick(e, boot_us);
+	engine_publish_tick(e, boot_us);
 	if (e->membership != ENGINE_MEMBER && e->membership != ENGINE_ADOPTING && !e->recent_first)
 		return;
 	if (!e->beat_sent && boot_us >= e->beat_boot_us) {
@@ -403,6 +381,7 @@ void engine_queue_down(void *arg, enum err why, const char *detail)
 	e->queue_error = why;
 	e->membership = ENGINE_AWAY;
 	e->recent_first = false;
+	e->publication.alone = false;
 	recent_doubt(e->recent);
 	for (size_t i = 0; i < e->n_slots; i++)
 		e->slots[i].moved = true;

@@ -79,7 +79,7 @@ void engine_recent_tick(struct engine *e, int64_t boot_us)
 void engine_recent_say(struct engine *e)
 {
 	struct recent_entry *r;
-	if (!queue_is_up(e->queue))
+	if (!queue_is_up(e->queue) || !engine_publish_stands(e))
 		return;
 	while (recent_count_out(e->recent) < RECENT_WINDOW && (r = recent_out(e->recent, clock_boot_us())) != NULL) {
 		engine_say_begin(e, &r->settle, engine_ignore_begin, e);

@@ -80,6 +80,7 @@ static void receipt(const struct engine *e, const struct recent_settle *s, enum 
 		.http_status = s->http_status,
 		.begun_ms = s->begun_us / 1000,
 		.ended_ms = s->ended_us / 1000,
+		.document = engine_publish_document(e),
 	};
 	receipt_sign(e->o.receipt_key, &r, out);
 	BUG_ON(buf_ok(out) != ERR_OK);
@@ -265,7 +266,7 @@ void engine_settle_begun(struct engine *e)
 void engine_settle_send(struct slot *s)
 {
 	struct recent_settle r;
-	if (!queue_is_up(s->engine->queue))
+	if (!queue_is_up(s->engine->queue) || !engine_publish_stands(s->engine))
 		return; /* the tick sends it when the queue is back */
 	if (s->ended_us == 0)
 		s->ended_us = clock_wall_us();
@@ -281,7 +282,7 @@ void engine_settle_send(struct slot *s)
  * for itself. */
 void engine_settle_tick(struct engine *e, int64_t boot_us)
 {
-	if (!queue_is_up(e->queue))
+	if (!queue_is_up(e->queue) || !engine_publish_stands(e))
 		return;
 	for (size_t i = 0; i < e->n_slots; i++) {
 		struct slot *s = &e->slots[i];

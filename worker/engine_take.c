@@ -84,9 +84,9 @@ bool engine_chamber_open(const struct engine *e, enum cwc_chamber c)
 static bool may_take(const struct engine *e, enum cwc_chamber c)
 {
 	const struct lane *l = &e->lane[c];
-	return l->enabled && !l->take_sent && !e->draining && !e->skewed && e->membership == ENGINE_MEMBER &&
-	       clock_boot_us() < e->adopt_boot_us && queue_is_up(e->queue) && clock_boot_us() >= l->take_boot_us &&
-	       engine_offices_allow(e, c);
+	return l->enabled && !l->take_sent && !e->draining && e->trouble == NULL && !e->skewed &&
+	       e->membership == ENGINE_MEMBER && clock_boot_us() < e->adopt_boot_us && queue_is_up(e->queue) &&
+	       clock_boot_us() >= l->take_boot_us && engine_offices_allow(e, c);
 }
 
 /* Rounded up, or a second could see one more. 0: no limit. */

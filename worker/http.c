@@ -1,59 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/http.h"
 
-#include <malloc.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "worker/base/clock.h"
+#include "worker/http_global.h"
 #include "worker/http_internal.h"
-
-/*
- * libcurl copies the URL with its key, and the letter, into buffers of its own; that cannot be
- * avoided. What it frees is wiped, and a handle lives as long as its request, so that no copy outlives
- * its request. (OpenSSL encrypts in place: its buffers hold ciphertext.)
- */
-static void wipe_free(void *p)
-{
-	if (p != NULL)
-		xfree_wipe(p, malloc_usable_size(p));
-}
-
-static void *wipe_realloc(void *p, size_t n)
-{
-	size_t old = p != NULL ? malloc_usable_size(p) : 0;
-	void *q = malloc(n);
-
-	if (q == NULL || p == NULL)
-		return q;
-	memcpy(q, p, old < n ? old : n);
-	wipe_free(p);
-	return q;
-}
-
-static enum err init_curl(void)
-{
-	unsetenv("SSLKEYLOGFILE"); /* libcurl would write the session keys there */
-	signal(SIGPIPE, SIG_IGN);  /* libuv writes to bridged connections that may be gone */
-	return curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, wipe_free, wipe_realloc, strdup, calloc) == CURLE_OK
-		       ? ERR_OK
-		       : ERR_BUG;
-}
 
 enum err http_new(uv_loop_t *loop, const struct http_options *o, struct http **ret_http)
 {
 	struct http *h;
 	enum err e;
 
-	TRY(init_curl());
+	TRY(http_global_init());
 	h = xcalloc(1, sizeof(*h));
 	h->loop = loop;
 	h->max_in_flight = o->max_in_flight;
 	e = http_multi_init(h);
 	if (e != ERR_OK) {
 		free(h);
-		curl_global_cleanup();
+		http_global_free();
 		return e;
 	}
 	h->bridge_dir = o->bridge_dir != NULL ? xstrdup(o->bridge_dir) : NULL;
@@ -251,5 +218,5 @@ void http_free(struct http *h)
 	free(h->bridge_dir);
 	curl_slist_free_all(h->post_headers);
 	http_multi_free(h);
-	curl_global_cleanup();
+	http_global_free();
 }

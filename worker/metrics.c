@@ -22,7 +22,7 @@ static const char *const scopes[] = { METRICS_SCOPES(NAME) };
 static const char *const moves[] = { "closed", "open" };
 static const char *const closeds[] = { METRICS_CLOSEDS(NAME) };
 static const char *const reasons[] = { METRICS_REASONS(NAME) };
-static const char *const profiles[] = { "witness", "letter" };
+static const char *const profiles[] = { "witness", "letter", "secret" };
 static const char *const none[] = { "" };
 #undef NAME
 

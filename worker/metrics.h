@@ -33,7 +33,7 @@
 	X(MOVE, "to", 2)                          \
 	X(CLOSED, "reason", METRICS_CLOSED_COUNT) \
 	X(REASON, "reason", METRICS_REASON_COUNT) \
-	X(PROFILE, "profile", 2)
+	X(PROFILE, "profile", 3)
 
 enum metrics_label {
 #define METRICS_LABEL_ENUM(e, name, n) METRICS_LABEL_##e,
@@ -106,30 +106,37 @@ enum metrics_closed { METRICS_CLOSEDS(METRICS_ENUM_CLOSED) METRICS_CLOSED_COUNT 
 /* Who kept a letter back for its rate: the ceiling of this process, or the limits that all workers share. */
 enum metrics_limiter { METRICS_LIMITER_WORKER, METRICS_LIMITER_QUEUE };
 
-/* The reasons of engine_ready(). */
-#define METRICS_REASONS(X)                \
-	X(CLOCK_SKEW, "clock_skew")       \
-	X(CLOSED, "closed")               \
-	X(CONFIG, "config")               \
-	X(CONNECT, "connect")             \
-	X(DRAINING, "draining")           \
-	X(EXISTS, "exists")               \
-	X(IO, "io")                       \
-	X(LIMIT, "limit")                 \
-	X(NO_KEYS, "no_keys")             \
-	X(PROTOCOL, "protocol")           \
-	X(QUEUE, "queue")                 \
-	X(QUEUE_BUSY, "queue_busy")       \
-	X(QUEUE_DENIED, "queue_denied")   \
-	X(QUEUE_FULL, "queue_full")       \
-	X(QUEUE_LOST, "queue_lost")       \
-	X(QUEUE_POLICY, "queue_policy")   \
-	X(QUEUE_SCRIPT, "queue_script")   \
-	X(QUEUE_VERSION, "queue_version") \
-	X(REPLICAS, "replicas")           \
-	X(RESOLVE, "resolve")             \
-	X(TIMEOUT, "timeout")             \
-	X(TLS, "tls")                     \
+/* The reasons of engine_ready(), and those that are told to it (engine_set_trouble()). */
+#define METRICS_REASONS(X)                  \
+	X(CLOCK_SIGNED, "clock_signed")     \
+	X(CLOCK_SKEW, "clock_skew")         \
+	X(CLOCK_UNSIGNED, "clock_unsigned") \
+	X(CLOSED, "closed")                 \
+	X(CONFIG, "config")                 \
+	X(CONNECT, "connect")               \
+	X(DRAINING, "draining")             \
+	X(EXISTS, "exists")                 \
+	X(IO, "io")                         \
+	X(KMS, "kms")                       \
+	X(LIMIT, "limit")                   \
+	X(NO_BUNDLE, "no_bundle")           \
+	X(NO_DOCUMENT, "no_document")       \
+	X(NO_KEYS, "no_keys")               \
+	X(NO_SECRETS, "no_secrets")         \
+	X(PROTOCOL, "protocol")             \
+	X(QUEUE, "queue")                   \
+	X(QUEUE_BUSY, "queue_busy")         \
+	X(QUEUE_DENIED, "queue_denied")     \
+	X(QUEUE_FULL, "queue_full")         \
+	X(QUEUE_LOST, "queue_lost")         \
+	X(QUEUE_POLICY, "queue_policy")     \
+	X(QUEUE_SCRIPT, "queue_script")     \
+	X(QUEUE_VERSION, "queue_version")   \
+	X(REPLICAS, "replicas")             \
+	X(RESOLVE, "resolve")               \
+	X(STORE, "store")                   \
+	X(TIMEOUT, "timeout")               \
+	X(TLS, "tls")                       \
 	X(OTHER, "other")
 
 #define METRICS_ENUM_REASON(e, name) METRICS_REASON_##e,
@@ -188,6 +195,10 @@ enum metrics_reason metrics_reason(const char *reason);
 	X(DOUBTED, GAUGE, "cwc_unconfirmed_settlements", NONE, NONE, ONE,                                              \
 	  "Settlements that must be said again before the queue has them for certain.")                                \
 	X(KEYS, GAUGE, "cwc_keys", PROFILE, NONE, ONE, "Keys of the ring.")                                            \
+	X(KEY_CHANGE, GAUGE, "cwc_key_next_change_seconds", NONE, NONE, US,                                            \
+	  "When a key of the ring becomes active, retires or is destroyed next, since 1970; 0: none does.")            \
+	X(BUNDLE, GAUGE, "cwc_bundle_version", NONE, NONE, ONE,                                                        \
+	  "Version of the sealed bundle whose keys are published; 0: the ring is not from one.")                       \
 	X(READY, GAUGE, "cwc_ready", NONE, NONE, ONE, "1: takes letters.")                                             \
 	X(NOT_READY, GAUGE, "cwc_not_ready", REASON, NONE, ONE, "1: not ready, for this reason.")                      \
 	X(LAG_MAX, GAUGE, "cwc_loop_lag_max_seconds", NONE, NONE, US, "The longest that the event loop was late.")     \

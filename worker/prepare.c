@@ -13,6 +13,7 @@
 #define KEY_RETRY_MIN_US (15 * SECOND_US)
 #define KEY_RETRY_MAX_US (300 * SECOND_US)
 #define KEY_RETRY_PART   32
+#define KEY_RETRY_TIMES  16 /* however short jobs.key_wait is */
 /* A job lives 30 days at most, and a day may pass between two zones. */
 #define DATE_AGE_MAX_DAYS 31
 
@@ -161,12 +162,13 @@ static bool close_lane(struct work *w, enum err verified)
 static void wait_for_key(struct work *w)
 {
 	int64_t wait_us = (w->now_us - w->t->first_us) / KEY_RETRY_PART;
-	if (wait_us < KEY_RETRY_MIN_US)
-		wait_us = KEY_RETRY_MIN_US;
+	int64_t least_us = (int64_t)w->x->config->key_wait_s * SECOND_US / KEY_RETRY_TIMES;
+	if (least_us > KEY_RETRY_MIN_US)
+		least_us = KEY_RETRY_MIN_US;
+	if (wait_us < least_us)
+		wait_us = least_us;
 	if (wait_us > KEY_RETRY_MAX_US)
 		wait_us = KEY_RETRY_MAX_US;
-	if (wait_us > (int64_t)w->x->config->key_wait_s * SECOND_US)
-		wait_us = (int64_t)w->x->config->key_wait_s * SECOND_US;
 	later(w, QUEUE_DEFER, w->now_us + wait_us);
 }
 
@@ -214,7 +216,7 @@ static enum err open_envelope(struct work *w)
 	const struct keyring_key *k = keyring_find(w->x->ring, span_str(e.kid));
 	if (k == NULL)
 		return ERR_ENVELOPE_KEY;
-	if ((k->profile == KEYRING_WITNESS) != (w->job.profile == JOB_WITNESS))
+	if (k->profile != (w->job.profile == JOB_WITNESS ? KEYRING_WITNESS : KEYRING_LETTER))
 		return ERR_ENVELOPE_PROFILE;
 	return open_with(w, &e, k);
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/netlink.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -201,13 +202,29 @@ static void allow_threads(struct filter *f)
 	const uint64_t refused = INT_BITS & ~(uint32_t)THREAD_MAY;
 	const struct scmp_arg_cmp pair[] = { masked(0, INT_BITS, AF_UNIX) };
 
-	allow_all(f, starting_threads);
 	allow_if(f, "clone", masked(0, refused, THREAD_NEEDS));
 	/* Its flags lie in memory, where no filter sees them. glibc then takes
 	 * clone(). */
 	add(f, SCMP_ACT_ERRNO(ENOSYS), "clone3", NULL, 0);
 	/* libcurl's thread reports through one. */
 	add(f, SCMP_ACT_ALLOW, "socketpair", pair, 1);
+}
+
+/* What making the engine takes: the bridges' sockets and their directory, libcurl's pair, the filter of serving. */
+static void allow_opening(struct filter *f)
+{
+	const struct scmp_arg_cmp pair[] = { masked(0, INT_BITS, AF_UNIX) };
+
+	allow(f, "bind");
+	allow(f, "listen");
+	allow(f, "lstat");
+	allow_if(f, "mkdir", masked(1, INT_BITS, 0700));
+	allow_if(f, "mkdirat", masked(2, INT_BITS, 0700));
+	allow_if(f, "chmod", masked(1, INT_BITS, 0600));
+	allow_if(f, "fchmod", masked(1, INT_BITS, 0600));
+	allow_if(f, "fchmodat", masked(2, INT_BITS, 0600));
+	add(f, SCMP_ACT_ALLOW, "socketpair", pair, 1);
+	allow_if(f, "seccomp", masked(0, INT_BITS, SECCOMP_SET_MODE_FILTER));
 }
 
 /* abort(): the end of a worker whose own invariant is broken must look like
@@ -230,12 +247,17 @@ static void allow_what_is_needed(struct filter *f, const struct sandbox_options 
 	allow_ioctl(f, FIONBIO);
 	if (o->nsm)
 		allow_ioctl(f, NSM_REQUEST);
+	/* With the device there is a thread for it, which may not have begun when the filter does. */
+	if (o->nsm || o->threads)
+		allow_all(f, starting_threads);
 	if (o->resolve) {
 		allow_ioctl(f, FIONREAD);
 		allow_all(f, resolving);
 	}
 	if (o->threads)
 		allow_threads(f);
+	if (o->opening)
+		allow_opening(f);
 }
 
 /* --- the whole
@@ -310,17 +332,37 @@ static enum err start_pool(void)
 	return started ? ERR_OK : ERR_CONFIG;
 }
 
+static enum err load(scmp_filter_ctx ctx)
+{
+	int rc = seccomp_load(ctx);
+
+	seccomp_release(ctx);
+	return rc == 0 ? ERR_OK : ERR_CONFIG;
+}
+
 enum err sandbox_enter(const struct sandbox_options *o)
 {
 	scmp_filter_ctx ctx;
-	int rc;
 
 	if (o->resolve || o->nsm)
 		TRY(start_pool());
 	TRY(build(o, seccomp_arch_native(), &ctx));
-	rc = seccomp_load(ctx);
-	seccomp_release(ctx);
-	return rc == 0 ? ERR_OK : ERR_CONFIG;
+	return load(ctx);
+}
+
+enum err sandbox_narrow(const struct sandbox_options *o)
+{
+	struct sandbox_options serve = *o;
+	scmp_filter_ctx ctx;
+
+	serve.opening = false;
+	TRY(build(&serve, seccomp_arch_native(), &ctx));
+	/* That there are no new privileges was said by the first, and prctl() is not allowed any more. */
+	if (seccomp_attr_set(ctx, SCMP_FLTATR_CTL_NNP, 0) != 0) {
+		seccomp_release(ctx);
+		return ERR_CONFIG;
+	}
+	return load(ctx);
 }
 
 void sandbox_need(struct sandbox_options *o, const struct addr *a)

@@ -18,6 +18,14 @@
  * of threads; without it there is none, because libuv's pool is started before
  * the filter is.
  *
+ * The engine is made when its keys and secrets are there, and those come over
+ * sockets: through the store, KMS and a status server that anybody may ask. So
+ * there are two filters. The first (`opening`) is there before the first byte
+ * of a peer is read, and leaves what it takes to make the engine: to listen on
+ * a socket, a directory of mode 0700, mode 0600, a pair of sockets, and the
+ * second filter. That one takes these away; filters only add up, so that
+ * nothing which the first forbids is ever allowed again.
+ *
  * Calls are named, not numbered: what an architecture does not have is left out
  * there.
  */
@@ -33,6 +41,7 @@ struct sandbox_options {
 	bool nsm;     /* the device is open */
 	bool resolve; /* a name is looked up while serving */
 	bool threads; /* libcurl looks it up, in a thread of its own */
+	bool opening; /* sandbox_narrow() comes later */
 };
 
 /* Adds what dialling `a` needs. NULL, or an address without text: libcurl dials
@@ -44,6 +53,10 @@ void sandbox_need(struct sandbox_options *o, const struct addr *a);
  * must not go on. Sanitizers and gcov make other calls at the end of the
  * process: a build with them lives under the filter, but dies when it exits. */
 ERR_MUST_CHECK enum err sandbox_enter(const struct sandbox_options *o);
+
+/* After sandbox_enter() with `opening`, which is not read here: the filter of
+ * serving, on top of it. ERR_CONFIG. */
+ERR_MUST_CHECK enum err sandbox_narrow(const struct sandbox_options *o);
 
 /* The filter's program for an architecture (SCMP_ARCH_... of seccomp.h), as
  * struct sock_filter. For tests. */

@@ -2,30 +2,21 @@
 #include "worker/status.h"
 
 #include <microhttpd.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "worker/base/clock.h"
 #include "worker/status_internal.h"
 
-#define CONNECTIONS_MAX 32
-#define MEMORY_MAX      8192
-#define BACKLOG         64
-#define TIMEOUT_S       5
-#define AGE_MAX_US      INT64_C(5000000)
-#define AGE_FULL_US     INT64_C(1000000)
-#define SWEEP_MS        250
+#define MEMORY_MAX 8192
+#define BACKLOG    64
+#define TIMEOUT_S  5
+#define SWEEP_MS   250
 /* Of the loop's time: one part in SHARE, and this much at once. */
 #define SHARE       5
 #define BURST_US    INT64_C(20000)
 #define DEBT_MAX_US (10 * BURST_US)
-
-/* A connection that is open, by its socket; -1: none. */
-struct client {
-	int fd;
-	int64_t since_us;
-	bool ended; /* was shut down: its end comes with the next turn */
-};
 
 /*
  * MHD has an epoll descriptor of its own, which the loop watches. Everything runs in serve(): after an event there, or
@@ -37,9 +28,7 @@ struct status {
 	struct MHD_Daemon *daemon;
 	uv_poll_t poll;
 	uv_timer_t timer;
-	unsigned handles; /* to close before the memory goes */
-	struct client client[CONNECTIONS_MAX];
-	unsigned clients;
+	unsigned handles;  /* to close before the memory goes */
 	bool made_room;    /* a connection ended: MHD listens again in its next turn only */
 	int64_t credit_us; /* time that may be used; below 0: a pause */
 	int64_t credit_boot_us;
@@ -50,39 +39,74 @@ struct status {
 static void opened(struct status *s, struct MHD_Connection *c, void **context)
 {
 	const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
+	struct status_answers *a = &s->answers;
 	size_t i = 0;
-	while (i < CONNECTIONS_MAX && s->client[i].fd >= 0)
+	while (i < STATUS_CONNECTIONS_MAX && a->client[i].fd >= 0)
 		i++;
-	BUG_ON(info == NULL || i == CONNECTIONS_MAX); /* MHD_OPTION_CONNECTION_LIMIT */
-	s->client[i] = (struct client){ .fd = info->connect_fd, .since_us = clock_boot_us() };
-	*context = &s->client[i];
-	s->clients++;
+	BUG_ON(info == NULL || i == STATUS_CONNECTIONS_MAX); /* MHD_OPTION_CONNECTION_LIMIT */
+	a->client[i] =
+		(struct status_client){ .s = a, .connection = c, .fd = info->connect_fd, .since_us = clock_boot_us() };
+	buf_init(&a->client[i].body, STATUS_BODY_MAX);
+	*context = &a->client[i];
+	a->clients++;
 }
 
 static void notified(void *arg, struct MHD_Connection *c, void **context, enum MHD_ConnectionNotificationCode what)
 {
 	struct status *s = arg;
-	struct client *k = *context;
+	struct status_client *k = *context;
 	if (what == MHD_CONNECTION_NOTIFY_STARTED) {
 		opened(s, c, context);
 	} else if (k != NULL) {
 		/* MHD closes the descriptor after this. */
+		status_answers_over(k);
 		k->fd = -1;
-		s->clients--;
+		s->answers.clients--;
 		s->made_room = true;
 	}
+}
+
+static void completed(void *arg, struct MHD_Connection *c, void **state, enum MHD_RequestTerminationCode why)
+{
+	(void)arg;
+	(void)c;
+	(void)why;
+	if (*state != NULL)
+		status_answers_over(*state);
+	*state = NULL;
+}
+
+/* What the client of a suspended connection did, which MHD does not see: POLLRDHUP when it sends no more, which may
+ * mean either that it waits for the answer or that it is gone; POLLHUP or POLLERR when it reads no more either. */
+static int left(const struct status_client *k)
+{
+	struct pollfd p = { .fd = k->fd, .events = POLLRDHUP };
+	return k->suspended && poll(&p, 1, 0) > 0 ? p.revents : 0;
+}
+
+static void end(struct status_client *k)
+{
+	k->ended = true;
+	(void)shutdown(k->fd, SHUT_RDWR);
+	if (k->suspended)
+		status_answers_resume(k);
 }
 
 /* MHD's own time-out begins anew with each byte: a client that sends one a second would stay for ever. */
 static void sweep(struct status *s, int64_t now_us)
 {
-	int64_t most = s->clients == CONNECTIONS_MAX ? AGE_FULL_US : AGE_MAX_US;
-	for (size_t i = 0; i < CONNECTIONS_MAX; i++) {
-		struct client *k = &s->client[i];
-		if (k->fd < 0 || k->ended || now_us - k->since_us < most)
+	int64_t most = s->answers.clients == STATUS_CONNECTIONS_MAX ? STATUS_AGE_FULL_US : s->answers.age_us;
+	for (size_t i = 0; i < STATUS_CONNECTIONS_MAX; i++) {
+		struct status_client *k = &s->answers.client[i];
+		if (k->fd < 0 || k->ended)
 			continue;
-		k->ended = true;
-		(void)shutdown(k->fd, SHUT_RDWR);
+		int how = left(k);
+		if (k->suspended && how == 0) {
+			if (now_us - k->waits_us >= s->answers.wait_us)
+				status_answers_late(k);
+		} else if ((how & ~POLLRDHUP) != 0 || now_us - k->since_us >= most) {
+			end(k);
+		}
 	}
 }
 
@@ -113,7 +137,7 @@ static void wait_next(struct status *s)
 	bool has = MHD_get_timeout(s->daemon, &ms) == MHD_YES;
 	if (s->made_room)
 		ms = 0;
-	else if (s->clients > 0 && (!has || ms > SWEEP_MS))
+	else if (s->answers.clients > 0 && (!has || ms > SWEEP_MS))
 		ms = SWEEP_MS;
 	else if (!has) {
 		uv_timer_stop(&s->timer);
@@ -157,12 +181,12 @@ static void serve(struct status *s)
 /* MHD takes the listening socket, and closes it at its end. Without MHD_USE_ERROR_LOG it writes nothing itself. */
 static struct MHD_Daemon *start(struct status *s, int listener)
 {
-	return MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, status_answers_handle, &s->answers,
-				MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_CONNECTION_LIMIT,
-				(unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TIMEOUT_S,
+	return MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, status_answers_handle,
+				&s->answers, MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_CONNECTION_LIMIT,
+				(unsigned)STATUS_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TIMEOUT_S,
 				MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_MAX, MHD_OPTION_NOTIFY_CONNECTION,
-				notified, s, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
-				MHD_OPTION_END);
+				notified, s, MHD_OPTION_NOTIFY_COMPLETED, completed, s, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+				MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
 }
 
 static const char *rule(enum err e)
@@ -170,6 +194,12 @@ static const char *rule(enum err e)
 	if (e == ERR_EXISTS)
 		return "is in use";
 	return e == ERR_RESOLVE ? "needs an IP address" : "cannot be listened on";
+}
+
+void status_set_times(struct status *s, int64_t wait_us, int64_t age_us)
+{
+	s->answers.wait_us = wait_us;
+	s->answers.age_us = age_us;
 }
 
 enum err status_new(uv_loop_t *loop, const struct addr *listen, const struct status_source *source,
@@ -183,10 +213,11 @@ enum err status_new(uv_loop_t *loop, const struct addr *listen, const struct sta
 	struct status *s = xcalloc(1, sizeof *s);
 	s->loop = loop;
 	s->answers.source = *source;
+	status_set_times(s, STATUS_WAIT_US, STATUS_AGE_US);
 	s->credit_us = BURST_US;
 	s->credit_boot_us = clock_boot_us();
-	for (size_t i = 0; i < CONNECTIONS_MAX; i++)
-		s->client[i].fd = -1;
+	for (size_t i = 0; i < STATUS_CONNECTIONS_MAX; i++)
+		s->answers.client[i].fd = -1;
 	s->daemon = start(s, listener);
 	if (s->daemon == NULL) { /* no more descriptors */
 		close(listener);
@@ -216,5 +247,10 @@ void status_free(struct status *s)
 	s->handles = 2;
 	uv_close((uv_handle_t *)&s->timer, closed);
 	uv_close((uv_handle_t *)&s->poll, closed); /* before MHD closes what it watches */
+	for (size_t i = 0; i < STATUS_CONNECTIONS_MAX; i++) {
+		/* MHD does not stop while a connection is suspended. */
+		if (s->answers.client[i].fd >= 0 && s->answers.client[i].suspended)
+			status_answers_resume(&s->answers.client[i]);
+	}
 	MHD_stop_daemon(s->daemon);
 }

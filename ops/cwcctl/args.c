@@ -7,6 +7,7 @@
 #include "cwc/cwc.h"
 #include "ops/cwcctl/ctl.h"
 #include "ops/cwcctl/out.h"
+#include "ops/cwcctl/units.h"
 #include "queue/job.h"
 #include "worker/base/text.h"
 
@@ -99,6 +100,16 @@ static int split(int argc, char **argv, struct ctl *c)
 
 /* --- the command ----------------------------------------------------------------------------- */
 
+size_t ctl_n_commands(void)
+{
+	return ctl_n_commands_first + ctl_n_commands_more;
+}
+
+const struct command *ctl_command(size_t i)
+{
+	return i < ctl_n_commands_first ? &ctl_commands[i] : &ctl_commands_more[i - ctl_n_commands_first];
+}
+
 /* How many words of the arguments the command's name takes; 0: another command. */
 static size_t name_words(const struct command *k, const struct ctl *c)
 {
@@ -115,16 +126,20 @@ static void name_drop(struct ctl *c, size_t n)
 	memmove(c->arg, c->arg + n, c->n_args * sizeof(c->arg[0]));
 }
 
+/* "keys status" rather than "keys" with an argument. */
 static const struct command *command_find(struct ctl *c)
 {
-	for (size_t i = 0; i < ctl_n_commands; i++) {
-		size_t n = name_words(&ctl_commands[i], c);
-		if (n > 0) {
-			name_drop(c, n);
-			return &ctl_commands[i];
+	const struct command *found = NULL;
+	size_t words = 0;
+	for (size_t i = 0; i < ctl_n_commands(); i++) {
+		size_t n = name_words(ctl_command(i), c);
+		if (n > words) {
+			words = n;
+			found = ctl_command(i);
 		}
 	}
-	return NULL;
+	name_drop(c, words);
+	return found;
 }
 
 /* "dead" alone, or with a wrong second word: says what there is. */
@@ -132,8 +147,8 @@ static int command_unknown(const struct ctl *c)
 {
 	char known[256] = "";
 	size_t n = strlen(c->arg[0]);
-	for (size_t i = 0; i < ctl_n_commands; i++) {
-		const char *name = ctl_commands[i].name;
+	for (size_t i = 0; i < ctl_n_commands(); i++) {
+		const char *name = ctl_command(i)->name;
 		size_t have = strlen(known);
 		if (strncmp(name, c->arg[0], n) == 0 && name[n] == ' ')
 			snprintf(known + have, sizeof(known) - have, "%s%s", have > 0 ? ", " : "", name + n + 1);
@@ -157,9 +172,9 @@ static int command_check(const struct ctl *c)
 
 static const struct command *command_named(const char *name)
 {
-	for (size_t i = 0; i < ctl_n_commands; i++)
-		if (strcmp(ctl_commands[i].name, name) == 0)
-			return &ctl_commands[i];
+	for (size_t i = 0; i < ctl_n_commands(); i++)
+		if (strcmp(ctl_command(i)->name, name) == 0)
+			return ctl_command(i);
 	return NULL;
 }
 
@@ -214,6 +229,15 @@ int args_count(const struct ctl *c, enum ctl_option o, uint64_t def, uint64_t *r
 	if (text_uint(span_str(c->opt[o]), CTL_COUNT_MAX, ret_n) == ERR_OK && *ret_n > 0)
 		return 0;
 	return ctl_fail(CTL_USAGE, "--%s must be a whole number from 1 to %u", ctl_options[o].name, CTL_COUNT_MAX);
+}
+
+int args_timeout(const struct ctl *c, unsigned def_ms, unsigned *ret_ms)
+{
+	uint64_t ms = def_ms;
+	if (ctl_has(c, OPT_TIMEOUT) && (units_duration(c->opt[OPT_TIMEOUT], &ms) != ERR_OK || ms < 1 || ms > 600000))
+		return ctl_fail(CTL_USAGE, "--timeout must be a duration from 1ms to 10min, such as 5s");
+	*ret_ms = (unsigned)ms;
+	return 0;
 }
 
 int args_environment(const struct ctl *c, const char **ret_environment)

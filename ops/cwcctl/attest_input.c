@@ -31,17 +31,18 @@ static ssize_t read_up(int fd, struct buf *b)
 	return 0;
 }
 
-static int read_file(const char *file, int code, struct buf *b)
+/* 1 is what a command answers of a file that it has read. */
+int attest_read_file(const char *file, struct buf *b)
 {
 	bool standard = strcmp(file, "-") == 0;
 	int fd = standard ? STDIN_FILENO : open(file, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read_up(fd, b);
+	int code = 0;
 
-	if (n < 0)
-		code = ctl_fail(code, "%s: %s", attest_file_name(file), strerror(errno));
+	if (fd < 0 || read_up(fd, b) < 0)
+		code = ctl_fail(CTL_CONFIG, "%s: %s", attest_file_name(file), strerror(errno));
 	if (fd >= 0 && !standard)
 		close(fd);
-	return n < 0 ? code : 0;
+	return code;
 }
 
 /* --- documents -------------------------------------------------------------------------------- */
@@ -95,7 +96,7 @@ int attest_read_document(const char *file, struct buf *out)
 	int code;
 
 	buf_init(&b, ATTEST_INPUT_MAX);
-	code = read_file(file, CTL_NO, &b);
+	code = attest_read_file(file, &b);
 	if (code == 0)
 		document_add(span_buf(&b), out);
 	buf_clear(&b);
@@ -122,11 +123,28 @@ int attest_read_manifest(const char *file, struct manifest *ret_m)
 	int code;
 
 	buf_init(&b, MANIFEST_MAX + 1);
-	code = read_file(file, CTL_CONFIG, &b);
+	code = attest_read_file(file, &b);
 	if (code == 0)
 		code = manifest_read(file, span_buf(&b), ret_m);
 	buf_clear(&b);
 	return code;
+}
+
+int attest_read_allowed(const struct ctl *c, struct manifest *ret_m)
+{
+	const char *rule;
+
+	*ret_m = (struct manifest){ .n = 0 };
+	if (ctl_has(c, OPT_MANIFEST) && ctl_has(c, OPT_PCR))
+		return ctl_fail(CTL_USAGE, "either --manifest or --pcr");
+	if (ctl_has(c, OPT_MANIFEST))
+		return attest_read_manifest(c->opt[OPT_MANIFEST], ret_m);
+	if (!ctl_has(c, OPT_PCR))
+		return 0;
+	if (manifest_list(span_str(c->opt[OPT_PCR]), &ret_m->release[0], &rule) != ERR_OK)
+		return ctl_fail(CTL_USAGE, "--pcr: %s", rule);
+	ret_m->n = 1;
+	return 0;
 }
 
 /* --- images ----------------------------------------------------------------------------------- */
@@ -138,7 +156,7 @@ static int image_measure(const char *file, int fd, struct eif_measurement *ret_m
 
 	if (e == ERR_SYNTAX)
 		return ctl_fail(CTL_NO, "%s: no enclave image: %s", file, rule);
-	return e == ERR_OK ? 0 : ctl_fail(CTL_NO, "%s: cannot be read, or is being written to", file);
+	return e == ERR_OK ? 0 : ctl_fail(CTL_CONFIG, "%s: cannot be read, or is being written to", file);
 }
 
 int attest_read_image(const char *file, struct eif_measurement *ret_m)
@@ -146,7 +164,7 @@ int attest_read_image(const char *file, struct eif_measurement *ret_m)
 	int fd = open(file, O_RDONLY | O_CLOEXEC), code;
 
 	if (fd < 0)
-		return ctl_fail(CTL_NO, "%s: %s", file, strerror(errno));
+		return ctl_fail(CTL_CONFIG, "%s: %s", file, strerror(errno));
 	code = image_measure(file, fd, ret_m);
 	close(fd);
 	return code;
@@ -208,7 +226,7 @@ int attest_read_side(const char *file, struct attest_side *ret_side)
 	*ret_side = (struct attest_side){ .file = file };
 	buf_init(&ret_side->bytes, ATTEST_INPUT_MAX);
 	buf_init(&b, MANIFEST_MAX + 1);
-	code = read_file(file, CTL_NO, &b);
+	code = attest_read_file(file, &b);
 	if (code == 0) {
 		ret_side->kind = kind_of(span_buf(&b));
 		if (ret_side->kind == ATTEST_IS_IMAGE)

@@ -12,7 +12,8 @@
 /* A document has 16384 characters in base64; the rest is for the ends of lines. */
 #define ATTEST_INPUT_MAX 20481
 
-/* All return 0, or the exit status after a report. FILE is "-" for standard input where that is said. */
+/* All return 0, or the exit status after a report: CTL_CONFIG for a file that cannot be read and for a bad manifest, so
+ * that CTL_NO is always an answer about what was read. FILE is "-" for standard input where that is said. */
 
 /* Appends a document (FILE or "-") as CBOR to `out`, which holds ATTEST_INPUT_MAX: what has only characters of base64
  * and white space is decoded first. Nothing else is asked here; what is too large is cut off far behind the ceiling of
@@ -20,6 +21,8 @@
 int attest_read_document(const char *file, struct buf *out);
 /* A manifest, or "-". */
 int attest_read_manifest(const char *file, struct manifest *ret_m);
+/* The measurements that --manifest or --pcr allows; none without either. Not both: CTL_USAGE. */
+int attest_read_allowed(const struct ctl *c, struct manifest *ret_m);
 /* An enclave image. */
 int attest_read_image(const char *file, struct eif_measurement *ret_m);
 /* The measurements of an image as those of a release; PCR8 is among them, and zero when it is not signed. */
@@ -39,6 +42,10 @@ struct attest_side {
 /* Tells by its first bytes what a file is: an image begins with ".eif", a manifest with # or "release". */
 int attest_read_side(const char *file, struct attest_side *ret_side);
 void attest_side_clear(struct attest_side *side);
+
+/* Appends a file, or "-", up to what `b` can hold: who must know of more gives it one byte of room beyond the ceiling.
+ */
+int attest_read_file(const char *file, struct buf *b);
 
 /* For messages: "-" is standard input. */
 const char *attest_file_name(const char *file);

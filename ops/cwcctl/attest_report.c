@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "ops/cwcctl/anchor.h"
 #include "worker/base/text.h"
 
 #define COLUMNS(a) (sizeof(a) / sizeof((a)[0]))
@@ -62,8 +63,8 @@ static json_t *verification_json(const struct attest_asked *a, const struct atte
 
 	json_object_set_new(o, "stages", stages_json(r));
 	json_object_set_new(o, "certificate", r->certificate >= 0 ? json_integer(r->certificate) : json_null());
-	json_object_set_new(o, "anchor", chained ? json_string(a->anchor->name) : json_null());
-	json_object_set_new(o, "simulated", json_boolean(chained && a->simulated));
+	json_object_set_new(o, "anchor", chained ? json_string(r->anchor->name) : json_null());
+	json_object_set_new(o, "simulated", json_boolean(chained && anchor_simulated(r)));
 	json_object_set_new(o, "chain_only", json_boolean(a->policy->chain_only));
 	json_object_set_new(o, "policy", json_string(verdict_text[r->stage[ATTEST_POLICY]]));
 	json_object_set_new(o, "at", a->policy->chain_only ? json_null() : out_time_us(a->policy->now_ms * 1000));
@@ -81,9 +82,9 @@ static json_t *verification_json(const struct attest_asked *a, const struct atte
 	return o;
 }
 
-static const char *conclusion(const struct attest_asked *a)
+static const char *conclusion(const struct attest_asked *a, const struct attest_report *r)
 {
-	if (a->simulated)
+	if (anchor_simulated(r))
 		return a->policy->chain_only ? "SIGNED by the SIMULATOR" : "SIMULATED: verified under its own root";
 	return a->policy->chain_only ? "SIGNED by the hypervisor" : "VERIFIED";
 }
@@ -104,7 +105,7 @@ static void print_verification(const struct attest_asked *a, const struct attest
 			printf("It is certificate %d; the root is 0, the leaf is the last.\n", r->certificate);
 		return;
 	}
-	printf("\n%s\n", conclusion(a));
+	printf("\n%s\n", conclusion(a, r));
 	if (a->policy->chain_only)
 		puts("Which program it is, when, and for whom: NOT ASKED.");
 	fputc('\n', stdout);

@@ -12,8 +12,6 @@
 struct attest_asked {
 	const char *file;
 	const struct attest_policy *policy;
-	const struct attest_anchor *anchor; /* the one that was asked for last */
-	bool simulated;                     /* it is not the hypervisor's */
 };
 
 /* Prints the result of a verification: with --json one document, else the stages and, of a document that is verified,

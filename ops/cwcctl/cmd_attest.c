@@ -3,15 +3,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ops/cwcctl/anchor.h"
 #include "ops/cwcctl/attest_input.h"
 #include "ops/cwcctl/attest_report.h"
 #include "ops/cwcctl/units.h"
 #include "worker/base/clock.h"
 #include "worker/base/text.h"
-
-#ifdef CWC_DEV
-#include "tests/sim/pki_sim.h"
-#endif
 
 #define MAX_FUTURE_MS 60000
 #define AGE_MAX_S     (365U * 86400)
@@ -34,8 +31,6 @@ static int check_options(const struct ctl *c)
 	for (size_t i = 0; only && i < sizeof(not_then) / sizeof(not_then[0]); i++)
 		if (ctl_has(c, not_then[i]))
 			return ctl_fail(CTL_USAGE, "--chain-only does not ask for --%s", ctl_options[not_then[i]].name);
-	if (ctl_has(c, OPT_MANIFEST) && ctl_has(c, OPT_PCR))
-		return ctl_fail(CTL_USAGE, "either --manifest or --pcr");
 	if (!only && !ctl_has(c, OPT_MANIFEST) && !ctl_has(c, OPT_PCR))
 		return ctl_fail(CTL_USAGE, "which measurements are allowed? --manifest or --pcr says it; "
 					   "--chain-only does not ask");
@@ -89,21 +84,11 @@ static int read_nonce(const struct ctl *c, struct ask *a)
 
 static int read_allowed(const struct ctl *c, struct ask *a)
 {
-	const char *rule;
+	int code = attest_read_allowed(c, &a->manifest);
 
-	if (ctl_has(c, OPT_MANIFEST)) {
-		int code = attest_read_manifest(c->opt[OPT_MANIFEST], &a->manifest);
-
-		if (code != 0)
-			return code;
-	} else if (ctl_has(c, OPT_PCR)) {
-		if (manifest_list(span_str(c->opt[OPT_PCR]), &a->manifest.release[0], &rule) != ERR_OK)
-			return ctl_fail(CTL_USAGE, "--pcr: %s", rule);
-		a->manifest.n = 1;
-	}
 	a->policy.allowed = a->manifest.release;
 	a->policy.n_allowed = a->manifest.n;
-	return 0;
+	return code;
 }
 
 static int read_ask(const struct ctl *c, struct ask *a)
@@ -122,27 +107,6 @@ static int read_ask(const struct ctl *c, struct ask *a)
 }
 
 /* --- verify ----------------------------------------------------------------------------------- */
-
-/* By the hypervisor's root. A development build takes the simulator's besides, and says so. */
-static void verify(struct span in, struct attest_asked *a, struct attest_document *d, struct attest_report *r)
-{
-	a->anchor = &attest_anchor_aws;
-	if (attest_verify(in, a->anchor, a->policy, d, r) != ATTEST_CHAIN_ANCHOR)
-		return;
-#ifdef CWC_DEV
-	struct attest_report simulated;
-	struct attest_document other;
-
-	if (attest_verify(in, &attest_anchor_sim, a->policy, &other, &simulated) == ATTEST_CHAIN_ANCHOR)
-		return;
-	a->anchor = &attest_anchor_sim;
-	a->simulated = true;
-	*r = simulated;
-	*d = other;
-	ctl_complain("SIMULATED: this document comes from the simulator of a development build, and from no enclave; "
-		     "whoever has the source can make one");
-#endif
-}
 
 static int conclude(const struct attest_asked *a, const struct attest_report *r)
 {
@@ -172,7 +136,7 @@ int cmd_attest_verify(struct ctl *c)
 	buf_init(&in, ATTEST_INPUT_MAX);
 	code = attest_read_document(c->arg[0], &in);
 	if (code == 0) {
-		verify(span_buf(&in), &a, &d, &r);
+		(void)anchor_verify(span_buf(&in), a.policy, &d, &r);
 		attest_report_print(c, &a, &r, &d);
 		code = conclude(&a, &r);
 	}

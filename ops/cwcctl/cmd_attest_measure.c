@@ -169,6 +169,11 @@ static json_t *rows_json(const struct attest_measurement *a, const struct attest
 	return rows;
 }
 
+static bool debug(const struct attest_side *s)
+{
+	return s->kind == ATTEST_IS_DOCUMENT && attest_document_debug(&s->doc);
+}
+
 static json_t *side_json(const struct attest_side *s, const struct attest_measurement *set)
 {
 	json_t *o = json_object();
@@ -178,6 +183,7 @@ static json_t *side_json(const struct attest_side *s, const struct attest_measur
 	json_object_set_new(o, "release", set->name[0] != '\0' ? json_string(set->name) : json_null());
 	if (s->kind == ATTEST_IS_DOCUMENT) {
 		json_object_set_new(o, "proved", json_false());
+		json_object_set_new(o, "debug", json_boolean(debug(s)));
 		json_object_set_new(o, "module_id", out_string(s->doc.module_id));
 		json_object_set_new(o, "time", out_time_us((int64_t)s->doc.timestamp_ms * 1000));
 	}
@@ -197,7 +203,8 @@ static void print_side(const char *name, const json_t *o)
 		if (text != NULL)
 			printf(" %s", text);
 	}
-	puts(json_object_get(o, "proved") != NULL ? ", NOT PROVED" : "");
+	fputs(json_object_get(o, "proved") != NULL ? ", NOT PROVED" : "", stdout);
+	puts(json_is_true(json_object_get(o, "debug")) ? ", DEBUG MODE" : "");
 }
 
 static bool zero(const char *hex)
@@ -247,6 +254,18 @@ static int diff(const struct ctl *c, const struct attest_side side[2])
 	return n == 0 ? CTL_OK : CTL_NO;
 }
 
+/* Zeros that are the same are no measurements that are: whoever runs two programs in debug mode gets them of both. */
+static int conclude(const struct attest_side side[2], int code)
+{
+	for (unsigned i = 0; i < 2; i++)
+		if (debug(&side[i]))
+			code = ctl_fail(CTL_NO,
+					"%s: DEBUG MODE: PCR0, PCR1 and PCR2 say nothing of the program, and the "
+					"host can read the enclave's memory",
+					attest_file_name(side[i].file));
+	return code;
+}
+
 int cmd_attest_diff(struct ctl *c)
 {
 	static struct attest_side side[2];
@@ -258,7 +277,7 @@ int cmd_attest_diff(struct ctl *c)
 	if (code == 0)
 		code = attest_read_side(c->arg[1], &side[1]);
 	if (code == 0)
-		code = diff(c, side);
+		code = conclude(side, diff(c, side));
 	attest_side_clear(&side[0]);
 	attest_side_clear(&side[1]);
 	return code;

@@ -20,7 +20,7 @@ static json_t *key_json(const struct keyring_key *k)
 	for (size_t i = 0; i < k->n_contexts; i++)
 		json_array_append_new(contexts, out_string(span_str(k->context[i])));
 	json_object_set_new(o, "kid", json_string(k->id));
-	json_object_set_new(o, "profile", json_string(k->profile == KEYRING_WITNESS ? "witness" : "letter"));
+	json_object_set_new(o, "profile", json_string(keyring_profile_name(k->profile)));
 	json_object_set_new(o, "public_key", out_hex(span_of(k->public_key, sizeof(k->public_key))));
 	json_object_set_new(o, "contexts", contexts);
 	return o;
@@ -55,12 +55,9 @@ static void add_row(json_t *rows, const json_t *entry, const char *kind, json_t 
 	json_array_append_new(rows, row);
 }
 
-static void print_keys(const json_t *entries)
+/* A row for each key of the entries. */
+static json_t *key_rows(const json_t *entries)
 {
-	static const struct out_column col[] = {
-		{ "written", "PUBLISHED" }, { "worker", "WORKER" }, { "environment", "ENVIRONMENT" },
-		{ "kind", "FOR" },          { "kid", "KEY ID" },    { "key", "PUBLIC KEY" },
-	};
 	json_t *rows = json_array();
 	for (size_t i = 0; i < json_array_size(entries); i++) {
 		const json_t *entry = json_array_get(entries, i);
@@ -73,11 +70,33 @@ static void print_keys(const json_t *entries)
 				json_object_get(key, "kid"), json_object_get(key, "public_key"));
 		}
 	}
-	if (json_array_size(rows) > 0)
-		out_table(rows, col, N(col));
-	else
-		puts("no worker has published keys yet");
-	json_decref(rows);
+	return rows;
+}
+
+/* Page by page: all that was ever published may be larger than the memory. */
+static int print_keys(struct ctl *c, uint64_t count)
+{
+	static const struct out_column col[] = {
+		{ "written", "PUBLISHED" }, { "worker", "WORKER" }, { "environment", "ENVIRONMENT" },
+		{ "kind", "FOR" },          { "kid", "KEY ID" },    { "key", "PUBLIC KEY" },
+	};
+	struct reply_pages in;
+	struct out_pages out;
+
+	if (!reply_pages_begin(c, "attestations", count, &in))
+		return c->session->code;
+	out_pages_begin(c, col, N(col), &out);
+	while (!in.over) {
+		json_t *entries = reply_page(&in);
+		if (entries == NULL)
+			return c->session->code;
+		for (size_t i = 0; i < json_array_size(entries); i++)
+			parse_keys(json_array_get(entries, i));
+		out_page(&out, c->json ? json_incref(entries) : key_rows(entries));
+		json_decref(entries);
+	}
+	out_pages_end(&out, "no worker has published keys yet");
+	return CTL_OK;
 }
 
 /* Written anew: what else stands between the lines of the entry, nobody has checked. */
@@ -87,7 +106,7 @@ static void print_ring(const struct ring *ring)
 		const struct keyring_key *k = &ring->key[i];
 		char hex[2 * sizeof(k->public_key) + 1];
 		text_hex(span_of(k->public_key, sizeof(k->public_key)), hex);
-		printf("%s %s %s", k->profile == KEYRING_WITNESS ? "witness" : "letter", k->id, hex);
+		printf("%s %s %s", keyring_profile_name(k->profile), k->id, hex);
 		for (size_t j = 0; j < k->n_contexts; j++)
 			printf(" %s", k->context[j]);
 		puts("");
@@ -126,20 +145,7 @@ int cmd_keys(struct ctl *c)
 		code = session_open(c);
 	if (code != 0)
 		return code;
-	if (ctl_has(c, OPT_LINES))
-		return print_lines(c);
-	json_t *entries = reply_stream_tail(c, "attestations", count);
-	if (entries == NULL)
-		return c->session->code;
-	for (size_t i = 0; i < json_array_size(entries); i++)
-		parse_keys(json_array_get(entries, i));
-	if (c->json) {
-		out_document(entries);
-		return CTL_OK;
-	}
-	print_keys(entries);
-	json_decref(entries);
-	return CTL_OK;
+	return ctl_has(c, OPT_LINES) ? print_lines(c) : print_keys(c, count);
 }
 
 /* --- workers ---------------------------------------------------------------------------------- */

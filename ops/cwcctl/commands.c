@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The one table of commands. Words in backquotes become bold in the manual. */
+/* The table of commands, first part: the queue, its letters, documents. Words in backquotes become bold in the manual.
+ */
 #include "ops/cwcctl/ctl.h"
 
 #define BIT(o) CTL_BIT(OPT_##o)
@@ -127,6 +128,37 @@ const struct command ctl_commands[] = {
 		cmd_results,
 		{ { "cwcctl results --verify", "Are all receipts genuine?" },
 		  { "cwcctl results --follow --from '$' --json", "Collect what comes from now on:" } },
+	},
+	{
+		"receipts verify",
+		"FILE|- --documents FILE",
+		"Prove receipts, offline",
+		"FILE has a line for each: a result as `results --json` prints it, or a receipt in base64. --documents "
+		"is what `keys --json` printed of the boots that signed them; keep that as long as the receipts, with "
+		"--count for all. Nothing is asked of Redis, and nothing that stands in either file is believed.\n\nOf "
+		"each: a key of its boot has signed it; the attestation document that it names leads to the "
+		"hypervisor's root, at the document's own time, however long ago, and is of no enclave in debug mode; "
+		"its measurements are allowed by --manifest or --pcr, without which any enclave's would do, and this "
+		"is "
+		"said; its user_data is the hash of the boot's statement; the statement has this receipt key, the "
+		"environment and the queue; it did not end before the boot's earliest document was signed, nor in the "
+		"future, give or take 5 minutes. With --environment and --queue it must be of that environment and "
+		"that queue: a genuine one of another proves nothing of your letter. A result says what its receipt "
+		"says: sid, office, outcome, "
+		"delivery_id, http_status, and, but beside a late answer, attempt and generation. A late `not_taken` "
+		"needs no receipt.\n\nAt the end comes a table: how many are good, and for each reason why others are "
+		"not, how many and the first line. With --json an object a line for each that is not good, and a "
+		"`summary` as the last. Exit status: 0 when all are good, 1 when one is not or there is none, 78 when "
+		"a "
+		"file cannot be read, the manifest is wrong, or --documents has no document.",
+		BIT(DOCUMENTS) | BIT(MANIFEST) | BIT(PCR) | BIT(ENVIRONMENT) | BIT(QUIET),
+		1,
+		1,
+		cmd_receipts_verify,
+		{ { "cwcctl keys --json --count 100000 >boots.json", "Keep what receipts are proved by:" },
+		  { "cwcctl receipts verify results.jsonl --documents boots.json --manifest releases.txt "
+		    "--environment sandbox --queue q",
+		    "Were all of these signed by one of our releases?" } },
 	},
 	{
 		"depth",
@@ -359,17 +391,6 @@ const struct command ctl_commands[] = {
 	  "breaker opens "
 	  "again when there is still no answer.",
 	  0, 1, 1, cmd_resume, NO_TEXT },
-	{
-		"keys",
-		"",
-		"Show the keys that workers published",
-		"For each of the newest 16 boots, or --count: the receipt key and the ring keys.",
-		BIT(COUNT) | BIT(LINES),
-		0,
-		0,
-		cmd_keys,
-		{ { "cwcctl keys --lines >ring.keys", "Keep the ring keys, to be checked and passed by --ring:" } },
-	},
 	{ "workers", "", "List the workers",
 	  "Name and boot of each, how long its lease lasts, and how many jobs it holds.", 0, 0, 0, cmd_workers,
 	  NO_TEXT },
@@ -389,31 +410,6 @@ const struct command ctl_commands[] = {
 		cmd_render,
 		{ { "cwcctl render --office HNE03 letter.json", "What would the office get?" } },
 	},
-	{ "signer show", "PEMFILE --kid KID", "Print the configuration line of a signer",
-	  "The line `signer = KID HEX` for the section [jobs] of the measured configuration, from the private key.",
-	  BIT(KID), 1, 1, cmd_signer_show, NO_TEXT },
-	{
-		"config check",
-		"FILE [HOST-FILE]",
-		"Check a configuration of the worker",
-		"FILE is the measured file, HOST-FILE that of the host. All that is wrong is printed: file, line, key, "
-		"rule. The "
-		"exit status is 78 then.",
-		0,
-		1,
-		2,
-		cmd_config_check,
-		NO_TEXT,
-	},
-	{ "config print", "FILE [HOST-FILE]", "Print the effective configuration",
-	  "Every key with its value, tier, unit and default, in the syntax of the files; with --json by section and "
-	  "key.",
-	  0, 1, 2, cmd_config_print, NO_TEXT },
-	{ "config example", "measured|host|man", "Print an example configuration",
-	  "The commented example of a tier, or the table of keys as it stands in cwc-worker.conf(5). With --json the "
-	  "table of all "
-	  "keys.",
-	  0, 1, 1, cmd_config_example, NO_TEXT },
 	{
 		"attest verify",
 		"FILE|-",
@@ -427,10 +423,12 @@ const struct command ctl_commands[] = {
 		"begins a release, and each line `pcrN HEX` below it is a measurement, 96 hex digits in lower "
 		"case; all of a release must match together. Empty lines, and those that begin with #, are passed "
 		"over. Each release needs pcr0; a PCR, a name or a set of measurements that is there twice is "
-		"refused, and zeros for PCR0 to PCR2: they are those of the debug mode. At most 16 releases; "
+		"refused, and zeros for PCR0 to PCR2: they are those of the debug mode. So is a release that asks for "
+		"a part of what another one does, which would make the rest of that void. At most 16 releases; "
 		"`attest measure` writes one.\n\nWho can send a nonce to the enclave should, and then pass "
 		"--nonce: else the document may be one that was overheard, as old as --max-age.\n\nThe exit status "
-		"is 0 when it is verified and 1 when it is refused, with the code on standard error.",
+		"is 0 when it is verified, 1 when it is refused, with the code on standard error, and 78 when a file "
+		"cannot be read, or the manifest is wrong.",
 		BIT(AT) | BIT(MAX_AGE) | BIT(MANIFEST) | BIT(PCR) | BIT(NONCE) | BIT(CHAIN_ONLY),
 		1,
 		1,
@@ -472,23 +470,16 @@ const struct command ctl_commands[] = {
 		"Each of A and B is an attestation document, a manifest or an enclave image; one may be - for "
 		"standard input, but for an image. Says of each PCR whether it is the same, and what it measures. "
 		"Of a manifest the release is taken that differs least. Documents are not proved here.\n\nThe exit "
-		"status is 1 when a PCR that both have differs.",
+		"status is 1 when a PCR that both have differs, and always when a document is of an enclave in debug "
+		"mode: "
+		"its zeros measure nothing, so that two of them are not the same program. It is 78 when a file cannot "
+		"be "
+		"read, or a manifest is wrong.",
 		0,
 		2,
 		2,
 		cmd_attest_diff,
 		{ { "cwcctl attest diff document.cbor worker.eif", "Why is it refused?" } },
 	},
-	{ "outcomes", "", "Print the table of outcomes", "What may become of a letter, or of an attempt.",
-	  BIT(MARKDOWN), 0, 0, cmd_outcomes, NO_TEXT },
-	{ "errors", "", "Print the table of error codes", "The codes that results, refused entries and logs name.",
-	  BIT(MARKDOWN), 0, 0, cmd_errors, NO_TEXT },
-	{ "model", "", "Print how a worker handles a letter",
-	  "States, events, next states and actions. Pairs that are not listed cannot come about.", BIT(MARKDOWN), 0, 0,
-	  cmd_model, NO_TEXT },
-	{ "version", "", "Print the version", "Also --version.", 0, 0, 0, cmd_version, NO_TEXT },
-	{ "help", "[COMMAND]", "Print help",
-	  "Of a command, or the list of all. Also `--help`. With --json the table of commands.", BIT(MAN), 0, 2,
-	  cmd_help, NO_TEXT },
 };
-const size_t ctl_n_commands = sizeof(ctl_commands) / sizeof(ctl_commands[0]);
+const size_t ctl_n_commands_first = sizeof(ctl_commands) / sizeof(ctl_commands[0]);

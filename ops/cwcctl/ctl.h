@@ -2,10 +2,10 @@
 /*
  * cwcctl: what a command gets, and the table that describes all commands.
  *
- * A command is a row of ctl_commands[]: the dispatcher, --help, `help COMMAND`, the manual page and
- * the check of options and arguments all read the same row. A command returns its exit status and
- * never exits; it reports an error once, on one line of standard error, with ctl_fail() or
- * ctl_complain(). What it prints on standard output goes through out.h.
+ * A command is a row of ctl_commands[] or ctl_commands_more[]: the dispatcher, --help, `help COMMAND`, the manual page
+ * and the check of options and arguments all read the same row. A command returns its exit status and never exits; it
+ * reports an error once, on one line of standard error, with ctl_fail() or ctl_complain(). What it prints on standard
+ * output goes through out.h.
  *
  * Secrets (signer keys, passwords) come from files with mode 0600, never from the command line or
  * the environment. Letters are held in buffers that are wiped.
@@ -20,9 +20,9 @@ enum ctl_exit {
 	CTL_OK = 0,
 	CTL_NO = 1,           /* the answer is no */
 	CTL_USAGE = 64,       /* EX_USAGE */
-	CTL_UNAVAILABLE = 69, /* EX_UNAVAILABLE: Redis */
+	CTL_UNAVAILABLE = 69, /* EX_UNAVAILABLE: Redis, the worker's status port */
 	CTL_INTERNAL = 70,    /* EX_SOFTWARE */
-	CTL_CONFIG = 78       /* EX_CONFIG: a configuration, a key file, a ring */
+	CTL_CONFIG = 78       /* EX_CONFIG: a configuration, a key file, a ring; any file of what verifies */
 };
 
 /* X(ENUM, name, argument or NULL, text). The common ones first: up to HELP. */
@@ -37,14 +37,16 @@ enum ctl_exit {
 	X(CA, "ca", "FILE", "CA certificates (PEM) that the server's certificate is checked against.")                \
 	X(CERT, "cert", "FILE", "Client certificate (PEM); needs --key.")                                             \
 	X(KEY, "key", "FILE", "Key of the client certificate (PEM).")                                                 \
-	X(TIMEOUT, "timeout", "DURATION", "Longest wait for the connection and for each answer; default 5s.")         \
+	X(TIMEOUT, "timeout", "DURATION",                                                                             \
+	  "Longest wait for the connection and for each answer; default 5s, 1min where KMS is asked.")                \
 	X(JSON, "json", NULL, "Print JSON: one document, or one object a line where there is no end to it.")          \
 	X(HELP, "help", NULL, "Print help and exit.")                                                                 \
 	X(SIGNER, "signer", "PEMFILE",                                                                                \
-	  "Ed25519 private key that signs the jobs: PKCS#8 PEM as `openssl genpkey -algorithm ed25519` writes it. "   \
-	  "The file's mode must be 0600.")                                                                            \
+	  "Ed25519 private key that signs the jobs, or the grant: PKCS#8 PEM as `openssl genpkey -algorithm "         \
+	  "ed25519` writes it. The file's mode must be 0600.")                                                        \
 	X(KID, "kid", "KID", "Key id of the signer, as configured in the workers.")                                   \
-	X(ENVIRONMENT, "environment", "ENV", "sandbox or production: which workers may send; default sandbox.")       \
+	X(ENVIRONMENT, "environment", "ENV",                                                                          \
+	  "sandbox or production: which workers may send; default sandbox, for `receipts verify` any.")               \
 	X(RING, "ring", "FILE",                                                                                       \
 	  "Public ring keys to seal to, a line each: PROFILE KID HEX [CONTEXT]... Default: those that the newest "    \
 	  "worker published.")                                                                                        \
@@ -89,6 +91,18 @@ enum ctl_exit {
 	X(CHAIN_ONLY, "chain-only", NULL,                                                                             \
 	  "Ask only whether the hypervisor signed it, not which program it is, when, and for whom.")                  \
 	X(RELEASE, "release", "NAME", "Print the lines of a manifest, with this name.")                               \
+	X(STATUS, "status", "ADDRESS",                                                                                \
+	  "The worker's status port: tcp:HOST:PORT, unix:/PATH or unix:@NAME; one on vsock is asked through a "       \
+	  "forwarder on the parent instance.")                                                                        \
+	X(OUTPUT, "output", "FILE", "The file to write.")                                                             \
+	X(GRANT, "grant", "FILE", "A grant of signers, as `signer grant` writes it.")                                 \
+	X(UNATTESTED, "unattested", NULL,                                                                             \
+	  "Take the word of a worker that has no security module: for development, since whoever stands between "     \
+	  "can name keys of their own.")                                                                              \
+	X(KEYS, "keys", "FILE", "What the worker's /keys answered earlier, instead of --status.")                     \
+	X(SERIAL, "serial", "N", "Number of the grant: each must be above the one before.")                           \
+	X(AUTHORITY_KEY, "authority-key", "HEX", "The public key of the authority that signs grants, 64 hex digits.") \
+	X(DOCUMENTS, "documents", "FILE", "The boots and their documents, as `keys --json` prints them.")             \
 	X(MAN, "man", NULL, "Print the manual page cwcctl(1).")
 
 enum ctl_option {
@@ -139,8 +153,12 @@ struct command {
 	int (*run)(struct ctl *c);
 	struct ctl_example example[3];
 };
-extern const struct command ctl_commands[];
-extern const size_t ctl_n_commands;
+extern const struct command ctl_commands[];      /* of the queue and its letters: commands.c */
+extern const struct command ctl_commands_more[]; /* of keys and all the rest: commands_more.c */
+extern const size_t ctl_n_commands_first, ctl_n_commands_more;
+/* Both tables as one: the number of rows, and the one at place i. */
+size_t ctl_n_commands(void);
+const struct command *ctl_command(size_t i);
 
 /* --- args.c ---------------------------------------------------------------------------------- */
 
@@ -163,6 +181,8 @@ int args_office(const char *s);
 int args_what(const char *s);
 /* The option as a number from 1 to CTL_COUNT_MAX; `def` when it is absent. */
 int args_count(const struct ctl *c, enum ctl_option o, uint64_t def, uint64_t *ret_n);
+/* --timeout, or the command's own default. */
+int args_timeout(const struct ctl *c, unsigned def_ms, unsigned *ret_ms);
 /* sandbox (the default) or production. */
 int args_environment(const struct ctl *c, const char **ret_environment);
 
@@ -180,6 +200,7 @@ int cmd_status(struct ctl *c);
 int cmd_cancel(struct ctl *c);
 int cmd_results(struct ctl *c);
 int cmd_results_trim(struct ctl *c);
+int cmd_receipts_verify(struct ctl *c);
 int cmd_depth(struct ctl *c);
 int cmd_dead_list(struct ctl *c);
 int cmd_dead_show(struct ctl *c);
@@ -199,6 +220,15 @@ int cmd_resume(struct ctl *c);
 int cmd_fsck(struct ctl *c);
 int cmd_reconcile(struct ctl *c);
 int cmd_keys(struct ctl *c);
+int cmd_keys_status(struct ctl *c);
+int cmd_keys_request(struct ctl *c);
+int cmd_keys_rotate(struct ctl *c);
+int cmd_keys_signers(struct ctl *c);
+int cmd_keys_store(struct ctl *c);
+int cmd_secrets_seal(struct ctl *c);
+int cmd_secrets_show(struct ctl *c);
+int cmd_signer_grant(struct ctl *c);
+int cmd_signer_show_grant(struct ctl *c);
 int cmd_workers(struct ctl *c);
 int cmd_outcomes(struct ctl *c);
 int cmd_errors(struct ctl *c);

@@ -7,7 +7,8 @@
 #include "ops/cwcctl/letter.h"
 #include "ops/cwcctl/out.h"
 
-#define WIDTH 78
+#define WIDTH         78
+#define EXAMPLE_WIDTH 98
 
 const struct help_code help_codes[] = {
 	{ CTL_OK, "Done." },
@@ -15,7 +16,9 @@ const struct help_code help_codes[] = {
 	  "The answer is no: not found, not valid, too late, not verified, some lines or jobs failed, something is off "
 	  "or missing, an input file that cannot be read." },
 	{ CTL_USAGE, "Wrong usage." },
-	{ CTL_UNAVAILABLE, "Redis cannot be reached, refuses the credentials or the command, or is full." },
+	{ CTL_UNAVAILABLE,
+	  "Redis cannot be reached, refuses the credentials or the command, or is full; or a worker's status port "
+	  "cannot be reached, or cannot do it now." },
 	{ CTL_INTERNAL, "An internal error, or the output cannot be written." },
 	{ CTL_CONFIG,
 	  "A bad configuration: one that is checked, a key file, ring keys, a certificate, a newer queue." },
@@ -65,10 +68,10 @@ static void print_overview(void)
 	puts("usage: cwcctl COMMAND [OPTION]... [ARGUMENT]...\n\nThe queue of sealed letters to the US Congress and "
 	     "what is "
 	     "in it.\n");
-	for (size_t i = 0; i < ctl_n_commands; i++)
-		width = strlen(ctl_commands[i].name) > width ? strlen(ctl_commands[i].name) : width;
-	for (size_t i = 0; i < ctl_n_commands; i++)
-		printf("  %-*s  %s\n", (int)width, ctl_commands[i].name, ctl_commands[i].summary);
+	for (size_t i = 0; i < ctl_n_commands(); i++)
+		width = strlen(ctl_command(i)->name) > width ? strlen(ctl_command(i)->name) : width;
+	for (size_t i = 0; i < ctl_n_commands(); i++)
+		printf("  %-*s  %s\n", (int)width, ctl_command(i)->name, ctl_command(i)->summary);
 	puts("\nOptions of every command:");
 	print_options(CTL_COMMON);
 	puts("\nExit status:");
@@ -77,6 +80,25 @@ static void print_overview(void)
 		wrap(help_codes[i].text, 6);
 	}
 	puts("\n`cwcctl help COMMAND` says more; `cwcctl help --man` prints the manual page.");
+}
+
+/* A line for the shell; one that is too long goes on, before an option, on the next. */
+static void print_example(const char *line)
+{
+	size_t column = 6;
+	printf("%*s", (int)column, "");
+	while (*line != '\0') {
+		const char *next = strstr(line + 1, " --");
+		size_t n = next != NULL ? (size_t)(next - line) : strlen(line);
+		if (column + n + 2 > EXAMPLE_WIDTH && column > 10) {
+			column = 10;
+			printf(" \\\n%*s", (int)column - 1, "");
+		}
+		printf("%.*s", (int)n, line);
+		column += n;
+		line += n;
+	}
+	fputc('\n', stdout);
 }
 
 static void print_command(const struct command *k)
@@ -98,7 +120,7 @@ static void print_command(const struct command *k)
 		puts("\nExamples:");
 	for (size_t i = 0; i < 3 && k->example[i].line != NULL; i++) {
 		wrap(k->example[i].text, 2);
-		printf("      %s\n", k->example[i].line);
+		print_example(k->example[i].line);
 	}
 	puts("\nOptions of every command: see `cwcctl help`.");
 }
@@ -126,8 +148,8 @@ static json_t *command_json(const struct command *k)
 static json_t *all_json(void)
 {
 	json_t *all = json_array();
-	for (size_t i = 0; i < ctl_n_commands; i++)
-		json_array_append_new(all, command_json(&ctl_commands[i]));
+	for (size_t i = 0; i < ctl_n_commands(); i++)
+		json_array_append_new(all, command_json(ctl_command(i)));
 	return json_pack("{s:o, s:o}", "options", options_json(CTL_COMMON), "commands", all);
 }
 
@@ -138,12 +160,12 @@ static const struct command *find(const struct ctl *c)
 {
 	char name[64];
 	snprintf(name, sizeof(name), "%s%s%s", c->arg[0], c->n_args > 1 ? " " : "", c->n_args > 1 ? c->arg[1] : "");
-	for (size_t i = 0; i < ctl_n_commands; i++)
-		if (strcmp(name, ctl_commands[i].name) == 0)
-			return &ctl_commands[i];
-	for (size_t i = 0; i < ctl_n_commands; i++)
-		if (strcmp(c->arg[0], ctl_commands[i].name) == 0)
-			return &ctl_commands[i];
+	for (size_t i = 0; i < ctl_n_commands(); i++)
+		if (strcmp(name, ctl_command(i)->name) == 0)
+			return ctl_command(i);
+	for (size_t i = 0; i < ctl_n_commands(); i++)
+		if (strcmp(c->arg[0], ctl_command(i)->name) == 0)
+			return ctl_command(i);
 	return NULL;
 }
 
@@ -151,8 +173,8 @@ static const struct command *find(const struct ctl *c)
 static size_t print_group(const char *word)
 {
 	size_t n = strlen(word), found = 0;
-	for (size_t i = 0; i < ctl_n_commands; i++) {
-		const struct command *k = &ctl_commands[i];
+	for (size_t i = 0; i < ctl_n_commands(); i++) {
+		const struct command *k = ctl_command(i);
 		if (strncmp(k->name, word, n) != 0 || k->name[n] != ' ')
 			continue;
 		if (found++ > 0)

@@ -99,14 +99,20 @@ static bool open_at_end(struct span s)
 	return depth > 0;
 }
 
-/* The rest of the input as one line. */
+/* The rest of the input as one line, all of which is passed over when it is too long. */
 static enum lines_result whole(struct lines *l, struct span *ret_line)
 {
 	while (!l->eof) {
-		if (l->data.n - l->at > LINES_MAX)
-			return LINES_TOO_LONG;
+		if (l->data.n - l->at > LINES_MAX) {
+			l->too_long = true;
+			l->at = l->data.n;
+		}
 		if (!fill(l))
 			return LINES_FAILED;
+	}
+	if (l->too_long) {
+		l->at = l->data.n;
+		return LINES_TOO_LONG;
 	}
 	*ret_line = span_of(l->data.p + l->at, l->data.n - l->at);
 	l->at = l->data.n;

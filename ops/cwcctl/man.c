@@ -137,8 +137,8 @@ void help_man(void)
 {
 	head();
 	puts(".SH COMMANDS");
-	for (size_t i = 0; i < ctl_n_commands; i++)
-		command(&ctl_commands[i]);
+	for (size_t i = 0; i < ctl_n_commands(); i++)
+		command(ctl_command(i));
 	puts(".SH OPTIONS\nOf every command:");
 	options(CTL_COMMON);
 	members();
@@ -148,8 +148,8 @@ void help_man(void)
 		text(help_codes[i].text);
 	}
 	puts(".SH EXAMPLES");
-	for (size_t i = 0; i < ctl_n_commands; i++)
-		for (size_t k = 0; k < 3 && ctl_commands[i].example[k].line != NULL; k++)
-			example(&ctl_commands[i].example[k]);
+	for (size_t i = 0; i < ctl_n_commands(); i++)
+		for (size_t k = 0; k < 3 && ctl_command(i)->example[k].line != NULL; k++)
+			example(&ctl_command(i)->example[k]);
 	files();
 }

@@ -60,9 +60,28 @@ static const char *read_pcr(struct span index, struct span hex, struct attest_me
 	return NULL;
 }
 
-static bool same(const struct attest_measurement *a, const struct attest_measurement *b)
+/* Whether `a` allows all that `b` does: it asks for nothing but what `b` asks for, too. */
+static bool covers(const struct attest_measurement *a, const struct attest_measurement *b)
 {
-	return a->pcrs == b->pcrs && memcmp(a->pcr, b->pcr, sizeof(a->pcr)) == 0;
+	bool all = (a->pcrs & b->pcrs) == a->pcrs;
+
+	for (unsigned i = 0; all && i < ATTEST_PCRS; i++)
+		if ((a->pcrs & UINT32_C(1) << i) != 0)
+			all = memcmp(a->pcr[i], b->pcr[i], ATTEST_PCR_SIZE) == 0;
+	return all;
+}
+
+/* The broken rule, or NULL. What the stricter of two such releases asks for would mean nothing. */
+static const char *compare(const struct attest_measurement *above, const struct attest_measurement *last)
+{
+	if (covers(above, last) && covers(last, above))
+		return "the release above has the measurements of another one";
+	if (covers(above, last))
+		return "another release allows all that the one above does: what the one above asks for besides is "
+		       "void";
+	return covers(last, above)
+		       ? "the release above allows all that another one does: what that one asks for besides is void"
+		       : NULL;
 }
 
 /* --- the file --------------------------------------------------------------------------------- */
@@ -72,12 +91,15 @@ static const char *end_release(const struct manifest *m)
 {
 	const struct attest_measurement *last = m->n > 0 ? &m->release[m->n - 1] : NULL;
 
+	const char *rule = NULL;
+
 	if (last == NULL)
 		return NULL;
-	for (const struct attest_measurement *r = m->release; r < last; r++)
-		if (same(r, last))
-			return "the release above has the measurements of another one";
-	return (last->pcrs & 1) != 0 ? NULL : "the release above has no PCR0: without it any image would do";
+	if ((last->pcrs & 1) == 0)
+		return "the release above has no PCR0: without it any image would do";
+	for (const struct attest_measurement *r = m->release; rule == NULL && r < last; r++)
+		rule = compare(r, last);
+	return rule;
 }
 
 static const char *read_release(struct span name, struct manifest *m)

@@ -12,8 +12,9 @@
  * is 96 digits in lower case. At most ATTEST_MEASUREMENTS_MAX releases.
  *
  * Strict, since a slip here lets an enclave in or keeps one out: each release has PCR0 (without it any image would do),
- * no PCR twice, and PCR0 to PCR2 are not zero (they are in debug mode, which is never allowed); no name and no set of
- * measurements stands there twice. Zero for another PCR means what it says: not signed (PCR8), no role (PCR3).
+ * no PCR twice, and PCR0 to PCR2 are not zero (they are in debug mode, which is never allowed); no name stands there
+ * twice, and no release has the measurements of another one or a part of them, which would make the stricter of the two
+ * void. Zero for another PCR means what it says: not signed (PCR8), no role (PCR3).
  */
 #ifndef OPS_CWCCTL_MANIFEST_H
 #define OPS_CWCCTL_MANIFEST_H

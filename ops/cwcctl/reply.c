@@ -63,8 +63,8 @@ static bool one_of(struct span name, const char *const *list)
 
 static bool is_number(struct span name)
 {
-	static const char *const list[] = { "rev",         "attempt", "crashes", "deliveries", "generation",
-					    "http_status", "status",  "bytes",   "open",       NULL };
+	static const char *const list[] = { "rev",    "attempt", "crashes", "deliveries", "generation", "http_status",
+					    "status", "bytes",   "open",    "bundle",     NULL };
 	return one_of(name, list);
 }
 
@@ -74,6 +74,13 @@ static bool is_left_out(struct span name)
 	static const char *const list[] = { "job", "receipt", "history", "score", "cell_chamber", "cell_office", NULL };
 	bool bytes = name.n > 2 && name.p[1] == ':' && (name.p[0] == 'j' || name.p[0] == 'u');
 	return bytes || one_of(name, list);
+}
+
+/* Of `attestations`. */
+static bool is_binary(struct span name)
+{
+	static const char *const list[] = { "statement", "document", NULL };
+	return one_of(name, list);
 }
 
 static json_t *number(struct span name, struct span value)
@@ -101,6 +108,8 @@ static void add_member(json_t *o, struct span name, struct span value)
 	key[n] = '\0';
 	if (is_time(name)) {
 		json_object_set_new(o, key, text_int(value, &us) == ERR_OK ? out_time_us(us) : json_null());
+	} else if (is_binary(name)) {
+		json_object_set_new(o, key, value.n > 0 ? out_base64(value) : json_null());
 	} else if (is_number(name)) {
 		json_object_set_new(o, key, number(name, value));
 	} else if (span_eq_str(name, "retryable")) {

@@ -4,7 +4,7 @@
  *
  * Records and entries of streams are flat arrays name, value, name, value... Their JSON has the same
  * names, but for times, which lose "_us" and become RFC 3339, and for what is not there yet (status
- * 0, generation -1), which becomes null.
+ * 0, generation -1), which becomes null. `statement` and `document` (of `attestations`) become base64.
  */
 #ifndef OPS_CWCCTL_REPLY_H
 #define OPS_CWCCTL_REPLY_H

@@ -40,14 +40,14 @@ static const char *read_contexts(struct span line, struct keyring_key *k)
 		memcpy(k->context[k->n_contexts], w.p, w.n);
 		k->context[k->n_contexts++][w.n] = '\0';
 	}
-	if (k->profile == KEYRING_LETTER && k->n_contexts > 0)
+	if (k->profile != KEYRING_WITNESS && k->n_contexts > 0)
 		return "only a witness key has contexts";
 	if (k->profile == KEYRING_WITNESS && k->n_contexts == 0)
 		return "a witness key needs a context";
 	return NULL;
 }
 
-/* The broken rule, or NULL. */
+/* The broken rule, or NULL. Keys of the profile `secret` are not for letters: no worker publishes one here. */
 static const char *read_key(struct span line, struct keyring_key *k)
 {
 	struct span profile = word(&line), kid = word(&line), hex = word(&line);

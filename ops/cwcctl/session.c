@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "ops/cwcctl/reply.h"
-#include "ops/cwcctl/units.h"
 #include "worker/base/secret.h"
 #include "worker/base/text.h"
 
@@ -201,15 +200,6 @@ static int read_address(const struct ctl *c, struct addr *ret_addr)
 	return ctl_fail(CTL_USAGE, "--redis: %s", rule);
 }
 
-static int read_timeout(const struct ctl *c, unsigned *ret_ms)
-{
-	uint64_t ms = TIMEOUT_MS;
-	if (ctl_has(c, OPT_TIMEOUT) && (units_duration(c->opt[OPT_TIMEOUT], &ms) != ERR_OK || ms < 1 || ms > 600000))
-		return ctl_fail(CTL_USAGE, "--timeout must be a duration from 1ms to 10min, such as 5s");
-	*ret_ms = (unsigned)ms;
-	return 0;
-}
-
 static int read_password(const struct ctl *c, char **ret_password)
 {
 	if (!ctl_has(c, OPT_PASSWORD_FILE))
@@ -281,7 +271,7 @@ static int open_with(struct ctl *c)
 	int code;
 	if ((s->name = session_queue_name(c)) == NULL)
 		return CTL_USAGE;
-	if ((code = read_address(c, &address)) != 0 || (code = read_timeout(c, &s->timeout_ms)) != 0 ||
+	if ((code = read_address(c, &address)) != 0 || (code = args_timeout(c, TIMEOUT_MS, &s->timeout_ms)) != 0 ||
 	    (code = read_tls(c, &address, &tls)) != 0 || (code = read_password(c, &s->password)) != 0)
 		return code;
 	o.address = address;

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- BEAT: one heartbeat per worker. The worker is "name/nonce", its nonce new at each boot.
 -- ARGV worker lease_us verb(join|beat|leave) now_us version [machine [field value]...]
+-- Fields, of a join or of a beat, become an entry of `attestations`.
 -- -> [OK, redis_us, dead, unknown, stuck, results] | [FENCED] | [TAKEN, who] | [BUSY] | [VERSION, n]
 --
 -- Leases are in the callers' clocks: a step of the server's clock must neither prolong nor end one.
@@ -69,7 +70,7 @@ local theirs = tonumber(call('HGET', META, 'version') or version)
 if theirs > version then
 	return {'VERSION', num(theirs)}
 end
-if verb == 'join' and #ARGV > 6 then
+if #ARGV > 6 then
 	-- Before the membership, and here because a plain XADD is refused when out of memory: nobody could check the
 	-- receipts of a worker that took jobs and died before its key was published.
 	call('XADD', PREFIX .. 'attestations', '*', unpack(ARGV, 7))

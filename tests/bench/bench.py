@@ -10,7 +10,7 @@ fairness    one dead office and one limited office among 500; a Senate that neve
 flood       100,000 letters to one office, then one to another
 recovery    kill -9 of a worker with letters in flight
 roundtrips  commands to Redis per letter, with and without replicas
-attest      verifying an attestation document, beside its signatures
+attest      verifying attestation documents and receipts, beside their signatures
 
 Everything lies in temporary directories and on loopback, and is gone at the end. Ends with 1 when a bar is missed; a
 part whose bar on time is missed is measured again, three times in all.

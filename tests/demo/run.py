@@ -1,14 +1,17 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""The main job before your eyes: a private Redis, simulated chambers, one worker, a mixed batch of sample letters.
+"""The main job before your eyes: a private Redis, simulated chambers, one worker, a mixed batch of sample letters, and
+the proof of what came of them.
 
 usage: run.py [--letters N] [--seed S] [--hold]
 
-Ends with 0 when every letter had the outcome that was expected of it and the chambers' own records agree with the
-results one to one. Leaves nothing running and nothing behind.
+Ends with 0 when every letter had the outcome that was expected of it, the chambers' own records agree with the results
+one to one, and every receipt is proved. Leaves nothing running and nothing behind. Needs a development build: it has
+what plays the hypervisor.
 """
 import argparse
 import collections
+import hashlib
 import os
 import shutil
 import subprocess
@@ -16,8 +19,10 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'it'))
-from stack import BUILD, Stack, letters  # noqa: E402
+from stack import DEV_BUILD, Stack, letters  # noqa: E402
 
+CTL = os.path.join(DEV_BUILD, 'cwcctl')
+IMAGE = 'demonstration'  # what the simulated hypervisor measures; tests/sim/attestor_sim.c
 TABLE_MAX = 120
 CHUNK = 100
 
@@ -155,18 +160,48 @@ def print_table(table):
         print('  ... and %d letters that were accepted, as expected' % (len(table) - len(shown)))
 
 
+def releases():
+    """The manifest of the only release: what `cwcctl attest measure` writes of an image."""
+    lines = ['release ' + IMAGE]
+    for i, part in enumerate(('image', 'kernel', 'application')):
+        content = hashlib.sha384(('%s %s' % (part, IMAGE)).encode()).digest()
+        lines.append('pcr%d %s' % (i, hashlib.sha384(bytes(48) + content).hexdigest()))
+    return '\n'.join(lines) + '\n'
+
+
+def export(stack):
+    """What a proof needs, in files: results, the boots that signed them, and which images are good."""
+    for name, words in (('results.jsonl', ['results', '--json']), ('boots.json', ['keys', '--json', '--count', '100000'])):
+        with open(stack.path(name), 'wb') as out:
+            subprocess.run([CTL, *words, '--redis', 'unix:' + stack.redis_path], stdout=out, timeout=60, check=True)
+    with open(stack.path('releases.txt'), 'w', encoding='ascii') as out:
+        out.write(releases())
+
+
+def prove(stack):
+    """Shows the proof of all receipts, from files alone. Returns the complaints."""
+    words = ['receipts', 'verify', 'results.jsonl', '--documents', 'boots.json', '--manifest', 'releases.txt',
+             '--environment', 'sandbox', '--queue', stack.queue]
+    print('\nEvery result has a receipt that the worker signed, by a key that an attestation document names. Offline:\n')
+    print('$ cwcctl ' + ' '.join(words), flush=True)
+    status = subprocess.run([CTL, *words, '--quiet'], cwd=stack.dir, stderr=subprocess.DEVNULL, timeout=300,
+                            check=False).returncode
+    print('The documents are SIMULATED: a program of this machine plays the hypervisor, and its root is none that a\n'
+          'release program takes. In an enclave the same command proves the same of the real one.')
+    return [] if status == 0 else ['receipts that are not good: cwcctl receipts verify ends with %d' % status]
+
+
 def look_further(stack, table, hold):
-    ctl = os.path.join(BUILD, 'cwcctl')
     redis = ['--redis', 'unix:' + stack.redis_path]
     sid = next((t[7]['sid'] for t in table if t[7]), None)
     commands = [['depth'], ['status', sid]] if sid else [['depth']]
     for words in commands:
         print('\n$ cwcctl %s' % ' '.join(words))
         sys.stdout.flush()
-        subprocess.run([ctl, *words, *redis], timeout=20, check=False)
+        subprocess.run([CTL, *words, *redis], timeout=20, check=False)
     print('\nLook further with: cwcctl status SID | results --verify | dead list | offices | keys | outcomes; see cwcctl(1).')
     if hold:
-        print('Everything is still up. In another terminal:\n  %s depth %s' % (ctl, ' '.join(redis)))
+        print('Everything is still up. In another terminal:\n  %s depth %s' % (CTL, ' '.join(redis)))
         input('Press Enter to end. ')
     else:
         print('`make run HOLD=1` keeps everything up so that you can try them.')
@@ -176,11 +211,12 @@ def play(stack, o):
     good, bad, trouble = submissions(o.letters, o.seed)
     for _, rule in trouble:
         stack.sim.fault(**rule)
-    worker = stack.start_worker()
+    worker = stack.start_worker(env={'CWC_SIM_IMAGE': IMAGE})
     stack.learn_keys()
     batch = good + bad + [s for s, _ in trouble]
     want_results, want_refused = expected_counts(batch)
-    print('The worker is ready: it made its keys at boot and published the public halves; the browsers seal to those.')
+    print('The worker is ready: it made its keys at boot and published the public halves, with a document that says which\n'
+          'program holds the others; the browsers seal to those.')
     print('Enqueueing %d submissions, letters to %d offices: %d good, %d bad, %d that meet trouble on the way.' % (
         len(batch), want_results + want_refused, len(good), len(bad), len(trouble)))
     elapsed = deliver(stack, worker, batch, want_results, want_refused, 60 + o.letters / 20)
@@ -189,6 +225,8 @@ def play(stack, o):
     for s, _ in trouble:
         print('  %s: %s' % (s['name'], s['why']))
     wrong, claimed, took = check_records(stack, table)
+    export(stack)
+    wrong += prove(stack)
     look_further(stack, table, o.hold)
     status = worker.stop()
     if status != 0:
@@ -211,12 +249,16 @@ def main():
     a.add_argument('--seed', type=int, default=1)
     a.add_argument('--hold', action='store_true', help='keep everything up at the end until Enter is pressed')
     o = a.parse_args()
+    if not os.path.exists(CTL):
+        print('run: %s is missing; `make run` builds it' % CTL, file=sys.stderr)
+        return 69
     for program in ('redis-server', 'openssl'):
         if shutil.which(program) is None:
             print('run: %s is not installed; ops/install-deps installs it' % program, file=sys.stderr)
             return 69
-    print('Congress is SIMULATED here: the House and the Senate are programs on this machine. Nothing leaves it.')
-    with Stack(key_source='boot', jobs={'key_wait': '1s', 'backoff_base': '200ms', 'backoff_cap': '2s'},
+    print('Congress is SIMULATED here, and so is the enclave: the House, the Senate and the hypervisor are programs on this\n'
+          'machine. Nothing leaves it.')
+    with Stack(key_source='boot', device='simulated', jobs={'key_wait': '1s', 'backoff_base': '200ms', 'backoff_cap': '2s'},
                senate={'total_timeout': '2s', 'first_byte_timeout': '2s', 'connect_timeout': '2s'},
                worker={'log_level': 'info'}) as stack:
         return play(stack, o)

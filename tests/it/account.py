@@ -63,8 +63,8 @@ def open_receipt(stack, result):
 
 
 def expected_receipt(stack, result):
-    members = {'v': 1, 'sid': result['sid'], 'office': result['office'], 'queue': stack.queue, 'environment': 'sandbox',
-               'attempt': int(result['attempt']), 'outcome': result['outcome'],
+    members = {'v': 1, 'sid': result['sid'], 'office': result['office'], 'queue': stack.queue,
+               'environment': stack.app.environment, 'attempt': int(result['attempt']), 'outcome': result['outcome'],
                'generation': max(0, int(result['generation'])), 'ended_ms': int(result['ended_us']) // 1000}
     if result['delivery_id'] and int(result['attempt']) > 0:
         members['delivery_id'] = result['delivery_id']
@@ -87,9 +87,12 @@ def check_result(test, stack, result):
     members = open_receipt(stack, result)
     test.assertEqual((result['state'], result['class'], int(result['retryable'])), OUTCOMES[result['outcome']])
     # The id is fixed at the first BEGIN, also when no attempt counts (throttled).
-    known = delivery_id(result['sid'], result['office'])
+    known = delivery_id(result['sid'], result['office'], stack.app.environment)
     test.assertIn(result['delivery_id'], (known,) if int(result['begun_us']) > 0 else (known, ''))
     expected = expected_receipt(stack, result)
+    if stack.values['device'] != 'none':
+        published = {a.get('document_sha256') for a in stack.stream('attestations')}
+        test.assertIn(members.pop('document').hex(), published)
     if result['generation'] == '-1':  # never begun: the record does not know the generation, the receipt does
         expected['generation'] = members['generation']
     for name in ('begun_ms', 'http_status'):

@@ -24,11 +24,17 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 JOB_CONTEXT = b'cwc-job-v1'
 LETTER_CONTEXT = b'cwc-letter-v1'
 RECEIPT_CONTEXT = b'cwc-receipt-v1'
+STATEMENT_CONTEXT = b'cwc-statement-v1'
 WITNESS_CONTEXT = 'voter-protocol-witness-encryption-v1'
 LETTER_ALG = -65793
 RECEIPT_MEMBERS = {'v', 'sid', 'queue', 'office', 'attempt', 'outcome', 'begun_ms', 'document', 'ended_ms',
                    'generation', 'delivery_id', 'environment', 'http_status'}
 RECEIPT_OPTIONAL = {'delivery_id', 'http_status', 'begun_ms', 'ended_ms', 'document'}
+STATEMENT_OPTIONAL = {'bundle', 'grant'}
+STATEMENT_MEMBERS = STATEMENT_OPTIONAL | {'v', 'keys', 'queue', 'release', 'environment', 'receipt_key', 'receipt_key_id'}
+KEY_MEMBERS = {'id', 'retire', 'created', 'destroy', 'profile', 'activate', 'contexts', 'public_key'}
+SECRET_KEY_MEMBERS = KEY_MEMBERS - {'id', 'public_key'} | {'secret'}
+KEY_OPTIONAL = {'retire', 'destroy', 'contexts'}
 
 
 class FormatError(ValueError):
@@ -287,3 +293,116 @@ def verify_receipt(receipt, public):
     if members['v'] != 1:
         raise FormatError('another version')
     return members
+
+
+# --- key ring, statement ---------------------------------------------------------------------------
+
+def public_keys(ring, contexts):
+    """The keys that everybody may know, of a ring with its secrets; `contexts`: those of witness keys without own."""
+    keys = []
+    for k in ring:
+        public = x25519_public(k['secret'])
+        key = {name: value for name, value in k.items() if name != 'secret'}
+        key.update(id=ring_kid(public), public_key=public)
+        if k['profile'] == 'witness' and contexts:
+            key.setdefault('contexts', list(contexts))
+        keys.append(key)
+    return keys
+
+
+def key_state(key, now):
+    """The state of a key of a ring or of a statement at `now`, in seconds since 1970."""
+    if key.get('destroy', now + 1) <= now:
+        return 'destroyed'
+    if key.get('retire', now + 1) <= now:
+        return 'decrypt-only'
+    return 'active' if key['activate'] <= now else 'pending'
+
+
+def is_text(value, low, high):
+    return isinstance(value, str) and low <= len(value.encode()) <= high
+
+
+def is_number(value, low, high):
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def check_times(key):
+    times = [key[name] for name in ('created', 'activate', 'retire', 'destroy') if name in key]
+    if not all(is_number(t, 0, 253402300799) for t in times) or times != sorted(times):
+        raise FormatError('times out of order')
+    if 0 in (key.get('retire'), key.get('destroy')) or ('destroy' in key and 'retire' not in key):
+        raise FormatError('a time that is none')
+
+
+def check_contexts(key):
+    contexts = key.get('contexts')
+    if contexts is None:
+        return
+    if key['profile'] != 'witness' or not isinstance(contexts, list) or not 1 <= len(contexts) <= 4:
+        raise FormatError('contexts where there are none')
+    for c in contexts:
+        if not is_text(c, 16, 64) or not all('!' <= letter <= '~' for letter in c):
+            raise FormatError('a context that is none')
+
+
+def check_keys(keys, members):
+    if not isinstance(keys, list) or len(keys) > 16:
+        raise FormatError('not a list of keys')
+    for key in keys:
+        if not isinstance(key, dict) or not members - KEY_OPTIONAL <= set(key) <= members:
+            raise FormatError('other members of a key')
+        if key['profile'] not in ('witness', 'letter', 'secret'):
+            raise FormatError('another profile')
+        check_times(key)
+        check_contexts(key)
+
+
+def read_ring(data):
+    """The keys of a ring with its secrets, as a list of dicts."""
+    keys = decode(data)
+    check_keys(keys, SECRET_KEY_MEMBERS)
+    if any(not isinstance(k['secret'], bytes) or len(k['secret']) != 32 for k in keys):
+        raise FormatError('not a secret')
+    if len({x25519_public(k['secret']) for k in keys}) != len(keys):
+        raise FormatError('a key twice')
+    return keys
+
+
+def write_statement(keys, receipt_public, *, environment, queue, release, bundle=None, grant=None):
+    """grant: the bytes of the grant of signers in use, of which the statement has the hash."""
+    s = {'v': 1, 'environment': environment, 'queue': queue, 'release': release, 'keys': keys,
+         'receipt_key': receipt_public, 'receipt_key_id': receipt_kid(receipt_public)}
+    if bundle is not None:
+        s['bundle'] = bundle
+    if grant is not None:
+        s['grant'] = hashlib.sha256(grant).digest()
+    return encode(s)
+
+
+def read_statement(data):
+    """The members of a statement as a dict. Only a document with its hash proves it."""
+    if len(data) > 9216:
+        raise FormatError('too large')
+    s = decode(data)
+    if not isinstance(s, dict) or not STATEMENT_MEMBERS - STATEMENT_OPTIONAL <= set(s) <= STATEMENT_MEMBERS \
+            or not is_number(s['v'], 1, 1):
+        raise FormatError('not a statement')
+    if not all(is_text(s[name], 1, 64) for name in ('environment', 'queue', 'release')) \
+            or not is_number(s.get('bundle', 1), 1, 4294967295):
+        raise FormatError('a value out of range')
+    if not isinstance(s.get('grant', b''), bytes) or len(s.get('grant', bytes(32))) != 32:
+        raise FormatError('not a hash of a grant')
+    check_keys(s['keys'], KEY_MEMBERS)
+    for public in [s['receipt_key']] + [k['public_key'] for k in s['keys']]:
+        if not isinstance(public, bytes) or len(public) != 32:
+            raise FormatError('not a public key')
+    if any(k['id'] != ring_kid(k['public_key']) for k in s['keys']) \
+            or s['receipt_key_id'] != receipt_kid(s['receipt_key']) or len({k['id'] for k in s['keys']}) != len(s['keys']):
+        raise FormatError('an id that is not that of the key')
+    return s
+
+
+def statement_hash(data):
+    """The user_data of the documents that vouch for it."""
+    return hashlib.sha256(STATEMENT_CONTEXT + data).digest()

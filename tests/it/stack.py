@@ -38,10 +38,13 @@ AGENT = letters.AGENT
 
 MEASURED = '''
 [worker]
-environment = sandbox
+environment = {environment}
 skew_max = 500ms
 [jobs]
-signer = {kid} {signer}
+{signer}
+{measured_jobs}
+[attest]
+device = {device}
 [keys]
 source = {key_source}
 {keys}
@@ -84,6 +87,8 @@ name = {queue}
 bridge_dir = {dir}/{name}.bridge
 [status]
 {status}
+[keys]
+{keys}
 [house]
 {house}
 [senate]
@@ -115,13 +120,16 @@ def of_tier(values, measured):
 
 
 PROGRAM = os.path.join(BUILD, 'cwc-worker')
+# What is for development only, a key ring from a file and simulated devices, needs the build that has it.
+DEV_BUILD = os.environ.get('CWC_DEV_BUILD', os.path.join(ROOT, 'build', 'dev'))
+DEV_PROGRAM = os.path.join(DEV_BUILD, 'cwc-worker')
 
 
 class Worker:
     def __init__(self, stack, name, config, log, env=None):
         self.stack, self.name, self.log_path = stack, name, log
         self.log = open(log, 'ab')
-        self.process = subprocess.Popen([PROGRAM] + config, stdin=subprocess.DEVNULL, stdout=self.log,
+        self.process = subprocess.Popen([stack.program] + config, stdin=subprocess.DEVNULL, stdout=self.log,
                                         stderr=self.log, env={**os.environ, **(env or {})})
         self.pid = self.process.pid
 
@@ -164,18 +172,21 @@ class Worker:
 class Stack:
     def __init__(self, lease='3s', rate='100000/s', burst=1000, chamber=None, house=None, senate=None, jobs=None,
                  worker=None, measured_house=None, measured_senate=None, key_source='file', queue='q', redis=(),
-                 sim=(), contexts=(), host_queue=None, measured_queue=None, password=None, alarms=None, status=None):
+                 sim=(), contexts=(), host_queue=None, measured_queue=None, password=None, alarms=None, status=None,
+                 device='none', measured_jobs=None, environment='sandbox', measured_signer=True):
         self.dir = tempfile.mkdtemp(prefix='cwc-')
         self.queue = queue
         self.values = {'lease': lease, 'rate': rate, 'burst': burst, 'chamber': chamber or {}, 'house': house or {},
                        'senate': senate or {}, 'jobs': jobs or {}, 'worker': worker or {},
                        'measured_house': measured_house or {}, 'measured_senate': measured_senate or {},
                        'key_source': key_source, 'contexts': contexts, 'host_queue': host_queue or {},
-                       'measured_queue': measured_queue or {}, 'alarms': alarms or {}, 'status': status}
+                       'measured_queue': measured_queue or {}, 'alarms': alarms or {}, 'status': status,
+                       'device': device, 'measured_jobs': measured_jobs or {}, 'measured_signer': measured_signer}
+        self.program = DEV_PROGRAM if key_source == 'file' or device == 'simulated' else PROGRAM
         self.redis_args, self.sim_args, self.password = list(redis), list(sim), password
         self.redis_path = self.dialled = self.path('redis.sock')  # dialled: by workers
         self.workers = []
-        self.app = appserver.AppServer(KID, queue)
+        self.app = appserver.AppServer(KID, queue, environment)
         self.ring = {}
 
     def __enter__(self):
@@ -247,18 +258,22 @@ class Stack:
         measured = {'ca_file': sim.ca_file, 'rate_ceiling': v['rate'], 'burst': v['burst'],
                     'maintenance': 'none', 'breaker_open': '0ms',  # test_breakers.py has them
                     **{key: AGENT[element] for key, element in AGENT_KEYS.items()}}
-        host = {'api_key_file': sim.key_file, 'concurrency': 32, 'office_concurrency': 32, **v['chamber']}
+        api_key = {} if v['key_source'] == 'sealed' else {'api_key_file': sim.key_file}
+        host = {**api_key, 'concurrency': 32, 'office_concurrency': 32, **v['chamber']}
         chambers = {'house': {**host, 'address': sim.house, **v['house']},
                     'senate': {**host, 'address': sim.senate, **v['senate']}}
-        keys = {'file': self.path('ring.keys')} if v['key_source'] == 'file' else {}
+        measured_keys, host_keys = self.key_config()
         host_queue = dict(v['host_queue'])
-        if self.password:
+        if self.password and v['key_source'] != 'sealed':
             host_queue['password_file'] = self.write_secret('redis.password', self.password)
         with self.replaced('measured.conf') as f:
             f.write(MEASURED.format(
-                kid=KID, signer=self.app.public.hex(), key_source=v['key_source'], lease=v['lease'],
+                environment=self.app.environment,
+                signer='signer = %s %s' % (self.app.kid, self.app.public.hex()) if v['measured_signer'] else '',
+                key_source=v['key_source'], lease=v['lease'], device=v['device'],
                 contexts='\n'.join('witness_context = ' + c for c in v['contexts']),
-                keys=lines(keys), measured_queue=lines({**of_tier(host_queue, True), **v['measured_queue']}),
+                keys=lines(measured_keys), measured_jobs=lines(v['measured_jobs']),
+                measured_queue=lines({**of_tier(host_queue, True), **v['measured_queue']}),
                 house=lines({**URLS['house'], **measured, **of_tier(chambers['house'], True), **v['measured_house']}),
                 senate=lines({**URLS['senate'], **measured, **of_tier(chambers['senate'], True),
                               **v['measured_senate']})))
@@ -267,9 +282,14 @@ class Stack:
                                 redis=self.dialled, queue=self.queue, host_queue=lines(of_tier(host_queue, False)),
                                 jobs=lines(v['jobs']), alarms=lines(v['alarms']), dir=self.dir,
                                 status='address = ' + self.status_address(name) if v['status'] else '',
+                                keys=lines(host_keys),
                                 house=lines(of_tier(chambers['house'], False)),
                                 senate=lines(of_tier(chambers['senate'], False))))
         return ['--config', self.path('measured.conf'), '--host-config', self.path(name + '.conf')]
+
+    def key_config(self):
+        """The section [keys], measured and of the host."""
+        return {'file': self.path('ring.keys')} if self.values['key_source'] == 'file' else {}, {}
 
     def status_address(self, name):
         """status=True: a socket for each worker."""
@@ -289,11 +309,14 @@ class Stack:
         return self.path(name)
 
     def start_worker(self, name='w1', ready=True, env=None, **worker):
+        """With key_source='boot' each has keys of its own: letters are sealed to those of the one that was started last."""
         w = Worker(self, name, self.write_config(name, worker), self.path('%s.%d.log' % (name, len(self.workers))),
                    env)
         self.workers.append(w)
         if ready:
             w.wait_event('ready')
+            if self.values['key_source'] == 'boot':
+                self.learn_keys()
         return w
 
     # --- the app server ----------------------------------------------------------------------

@@ -332,6 +332,11 @@ class Seal(Case):
                       code=NO)
         self.assertIn(':1: longer than', r.err)
         self.assertEqual([line['sid'] for line in r.lines], ['good'])
+        # An object that is still open at the end of its line is all of the input.
+        for more in ('', '\n', '\n' + lines(letter('not', letter=PERSON))):
+            r = self.seal('{"x":\n' + 'x' * (3 << 20) + more, '--keep-going', code=NO)
+            self.assertEqual((r.out, [line.split(': ')[1] for line in r.err.splitlines() if 'longer than' in line]),
+                             ('', ['standard input:1']))
         r = self.seal(lines(letter('a', letter={'ConstituentMessage': 'x' * 70000})), '--force', code=NO)
         self.assertIn('larger than its ceiling', r.err)
 

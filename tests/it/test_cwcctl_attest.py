@@ -200,6 +200,8 @@ class Verify(AttestCase):
             'release a\n# x\n\npcr0 %s\npcr0 %s\n' % (a, a): '{}:5: this PCR is there twice',
             'release a\npcr0 %s\nrelease a\npcr0 %s\n' % (a, b): '{}:3: this release is there twice',
             'release a\npcr0 %s\nrelease b\npcr0 %s\n' % (a, a): '{}:4: the release above has the measurements',
+            'release a\npcr0 %s\nrelease b\npcr0 %s\npcr8 %s\n' % (a, a, ZERO): '{}:5: another release allows all',
+            'release a\npcr8 %s\npcr0 %s\nrelease b\npcr0 %s\n' % (b, a, a): '{}:5: the release above allows all',
             'release a\npcr0 %s\n' % ZERO: '{}:2: PCR0, PCR1 and PCR2 are zero',
             'release a\npcr0 %s\npcr2 %s\n' % (a, ZERO): '{}:3: PCR0, PCR1 and PCR2 are zero',
             'release a\npcr0 0x%s\n' % a: '{}:2: a PCR must be 96', 'release a\npcr0 0x%s\n' % a[2:]: '{}:2: a PCR must',
@@ -221,8 +223,10 @@ class Verify(AttestCase):
             self.assertEqual((r.out, r.err.count('\n')), ('', 1))
             self.assertTrue(r.err.startswith('cwcctl: ' + wanted.format(path)), (text[:80], r.err))
         self.ctl('attest', 'verify', self.doc.path, '--manifest', self.path('none'), code=CONFIG)
-        self.ctl('attest', 'verify', self.path('none'), '--chain-only', code=NO)
-        self.ctl('attest', 'verify', self.dir, '--chain-only', code=NO)
+        for path in (self.path('none'), self.dir):
+            for args in (('verify', path, '--chain-only'), ('show', path)):
+                r = self.ctl('attest', *args, code=CONFIG)
+                self.assertEqual((r.out, r.err.count('\n')), ('', 1))
 
 
 @unittest.skipUnless(os.path.exists(SIMULATOR), 'the simulator of the security module is not built')

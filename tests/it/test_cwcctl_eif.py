@@ -82,8 +82,8 @@ class Measure(ImageCase):
         self.no_image(image(parts + [(SIGNATURE, b'\x80')]), 'signature:')
         self.no_image(image(parts + [(SIGNATURE, cbor2.dumps([{'signing_certificate': b'x', 'signature': b'y'}]))]),
                       'signature:')
-        for path in (self.path('none'), self.dir, '/dev/null'):
-            r = self.ctl('attest', 'measure', path, code=NO)
+        for path, code in ((self.path('none'), CONFIG), (self.dir, NO), ('/dev/null', NO)):
+            r = self.ctl('attest', 'measure', path, code=code)
             self.assertEqual((r.out, r.err.count('\n')), ('', 1))
 
 
@@ -112,9 +112,27 @@ class Diff(ImageCase):
                          ('document', False, b.payload['module_id']))
         self.assertEqual(self.diff('-', a.path, stdin=base64.b64encode(a.raw).decode())[1], [])
         self.assertIn('(debug mode)', self.ctl('attest', 'diff', a.path, debug.path, code=NO).out)
+        self.assertFalse(j['a']['debug'])
         self.assertIn('NOT PROVED', self.ctl('attest', 'diff', a.path, debug.path, code=NO).out)
         j, _ = self.diff(vector('22b').path, a.path, code=NO)
         self.assertEqual([row['pcr'] for row in j['pcrs'] if row['verdict'] == 'only in A'], [16])
+
+    def test_debug(self):
+        """What is the same in two documents of debug mode are zeros: no answer of `yes` comes of them."""
+        debug, other = vector('13-'), vector('05-')
+        for args, blamed in (((debug.path, debug.path), 2), ((debug.path, other.path), 2), ((debug.path, self.doc.path), 1),
+                             ((self.doc.path, debug.path), 1), ((debug.path, self.zeros(debug)), 1)):
+            r = self.ctl('attest', 'diff', *args, code=NO)
+            self.assertEqual(len(re.findall(r'(?m)^cwcctl: \S+: DEBUG MODE: ', r.err)), blamed, r.err)
+            self.assertEqual(r.err.count('\n'), blamed)
+            self.assertEqual(r.out.count(', DEBUG MODE\n'), blamed)
+            j = self.ctl('attest', 'diff', *args, '--json', code=NO).json
+            self.assertEqual(sum(j[side].get('debug', False) for side in 'ab'), blamed)
+        self.assertTrue(self.ctl('attest', 'diff', debug.path, debug.path, '--json', code=NO).json['same'])
+
+    def zeros(self, debug):
+        """A manifest cannot have them; what else it has of the document is the same."""
+        return self.write('rest.txt', manifest(rest={0: some_pcr('x'), 3: debug.pcrs[3]}))
 
     def test_manifests_and_images(self):
         raw, pcrs = sample(random.randbytes, 3, signer=self.signer)
@@ -137,6 +155,10 @@ class Diff(ImageCase):
         good = self.write('good.txt', manifest(a={0: some_pcr('a')}))
         self.ctl('attest', 'diff', '-', '-', code=USAGE)
         self.ctl('attest', 'diff', good, code=USAGE)
+        for path in (self.path('none'), self.dir):
+            for args in ((good, path), (path, good)):
+                r = self.ctl('attest', 'diff', *args, code=CONFIG)
+                self.assertEqual((r.out, r.err.count('\n')), ('', 1))
         self.ctl('attest', 'diff', good, self.write('bad.txt', 'release a\npcr0 0\n'), code=CONFIG)
         self.ctl('attest', 'diff', good, self.write('bad.eif', b'.eif' + bytes(600)), code=NO)
         for raw, code in ((b'', 'envelope_size'), (self.doc.raw[:-1], 'envelope_syntax')):

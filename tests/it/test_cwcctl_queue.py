@@ -5,6 +5,7 @@ import base64
 import json
 import os
 import pty
+import resource
 import signal
 import subprocess
 import sys
@@ -247,6 +248,18 @@ class Look(QueueCase):
         self.r('DEL', '{q}:attestations')
         self.assertIn('no worker', self.ctl('keys').out)
         self.ctl('keys', '--lines', code=NO)
+
+    def test_all_keys_that_were_ever_published(self):
+        """They are kept as long as receipts: more than fits into memory."""
+        for i in range(2000):
+            self.publish(worker='w1/%d' % i, document=b'd' * 15000)
+
+        def narrow():
+            resource.setrlimit(resource.RLIMIT_DATA, (24000000, 24000000))
+        r = subprocess.run([CTL, 'keys', '--json', '--count', '100000', *self.redis], stdout=subprocess.PIPE, check=False,
+                           timeout=60, preexec_fn=narrow)
+        self.assertEqual(r.returncode, 0)
+        self.assertEqual([e['worker'] for e in json.loads(r.stdout)], ['w1/1'] + ['w1/%d' % i for i in range(2000)])
 
     def test_refused_and_stuck(self):
         self.add('bad sid')

@@ -35,7 +35,12 @@ BAD_CONFIG = [
     ('measured', '[queue]', 'lease = 9s'),
     ('measured', '[house]', 'maintenance = nightly'),
     ('measured', '[jobs]', 'signer = app-1 0011'),
+    ('measured', '[jobs]', 'signer = app-1 %s 2026-12-01T00:00:00Z' % ('a1' * 32)),
     ('measured', '[keys]', 'witness_context = too-short'),
+    ('measured', '[keys]', 'source = file'),
+    ('measured', '[keys]', 'kms_key = alias/letters'),
+    ('measured', '[attest]', 'device = simulated'),
+    ('host', '[keys]', 'source = boot'),
     ('measured', '[senat]', 'agent = Sample'),
     ('host', '[house]', 'url = https://uat-cwc.house.gov/v2/message'),
     ('host', '[house]', 'rate = 50/s'),
@@ -129,9 +134,13 @@ def document(name):
         return f.read()
 
 
-def console_commands(name):
-    """Lines that start with '$ ' in blocks marked console, those within lists too."""
-    for block in re.findall(r'^ *```console\n(.*?)^ *```', document(name), re.S | re.M):
+KEYS_CHAPTER = '\n## Keys and attestation\n'  # the last one of the runbook: test_docs_keys.py
+
+
+def console_commands(name, chapter=None):
+    """Lines that start with '$ ' in blocks marked console, those within lists too. Of this chapter, or of all but it."""
+    text, _, keys = document(name).partition(KEYS_CHAPTER)
+    for block in re.findall(r'^ *```console\n(.*?)^ *```', keys if chapter else text, re.S | re.M):
         for line in block.splitlines():
             if line.lstrip().startswith('$ '):
                 yield line.lstrip()[2:]
@@ -173,7 +182,8 @@ NEVER_A_REASON = {'ERR_OK', 'ERR_NOT_FOUND'}
 def readiness_reasons():
     body = re.search(r'^bool engine_ready\(.*?^}', document('worker/engine.c'), re.S | re.M).group(0)
     used = set().union(*(re.findall(r'\bERR_[A-Z_]+\b', document(path)) for path in QUEUE_SOURCES))
-    return set(re.findall(r'"(\w+)"', body)) | {error_names()[e] for e in used - NEVER_A_REASON}
+    told = {word(row[1]) for row in macro('worker/metrics.h', 'METRICS_REASONS')} - {'other'}  # by who watches the rest
+    return set(re.findall(r'"(\w+)"', body)) | {error_names()[e] for e in used - NEVER_A_REASON} | told
 
 
 def alarm_names():
@@ -200,6 +210,24 @@ def fsck_codes():
     said = set(re.findall(r"\b(?:off|remove)\('([a-z-]+)'", scripts))
     said |= {place + '-left' for place in re.findall(r"entry\('(\w+)'", scripts)}
     return set(re.findall(r'^\t\{ "([a-z-]+)"', table, re.M)) | said
+
+
+def quoted(path, but=()):
+    """The names that stand in quotes in a program."""
+    return set(re.findall(r'(?<!#include )"([a-z_]+)"', document(path))) - set(but)
+
+
+def kms_reasons():
+    faults = {word(row[1]) for row in macro('attest/kms.h', 'KMS_FAULTS')} - {'ok'}
+    return faults | set(re.findall(r'set\(&?r, "(\w+)"', document('worker/kms_client.c')))
+
+
+def request_reasons():
+    text = document('worker/keeper.h')
+    answers = re.search(r'Answers: 200 (.*?)\*/', text, re.S).group(1)
+    said = quoted('worker/keeper_act.c', ('request', 'rotate', 'signers', 'ok', 'timeout', 'nsm', 'too_large', 'kms_refused'))
+    assert set(re.findall(r'"([a-z_]+)"', answers)) - {'reason', 'why'} <= said
+    return said
 
 
 def rows(name, path='ops/RUNBOOK.md'):
@@ -269,6 +297,18 @@ class Runbook(unittest.TestCase):
         section = document('queue/PROTOCOL.md').split('\n## 15. ')[1]
         self.assertEqual(fsck_codes() - set(re.findall(r'`([a-z-]+)`', section)), set())
 
+    def test_reasons_of_kms(self):
+        self.compare('kms', kms_reasons())
+
+    def test_reasons_of_bundles(self):
+        self.compare('bundles', quoted('worker/keeper_bundle.c', ('none',)))
+
+    def test_reasons_of_secrets(self):
+        self.compare('secrets', quoted('worker/keeper_secret.c', ('none', 'unknown')))
+
+    def test_answers_to_requests(self):
+        self.compare('requests', request_reasons())
+
     def test_words_of_reconcile(self):
         self.compare('fates', fates())
 
@@ -305,7 +345,8 @@ class Install(unittest.TestCase):
                            timeout=300, check=True)
             for path in ('usr/sbin/cwc-worker', 'usr/bin/cwcctl', 'usr/share/man/man8/cwc-worker.8',
                          'usr/share/man/man5/cwc-worker.conf.5', 'usr/share/man/man1/cwcctl.1',
-                         'usr/lib/systemd/system/cwc-worker.service', 'usr/share/doc/cwc-worker/PROTOCOL.md'):
+                         'usr/lib/systemd/system/cwc-worker.service', 'usr/share/doc/cwc-worker/PROTOCOL.md',
+                         'usr/share/doc/cwc-worker/key-policy.json'):
                 self.assertTrue(os.path.getsize(os.path.join(d, path)), path)
             out = subprocess.run([os.path.join(d, 'usr/bin/cwcctl'), 'version'], capture_output=True, text=True,
                                  timeout=20, check=True).stdout

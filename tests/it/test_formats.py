@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The formats, two implementations against each other and against the committed vectors.
 CWC_BUILD is the directory of what was built; FORMATS_VECTORS names the program itself."""
+import hashlib
 import json
 import os
 import pathlib
@@ -38,6 +39,7 @@ LETTER = {
     'Bills': [{'BillCongress': '119', 'BillTypeAbbreviation': 'hr', 'BillNumber': '1234'}],
 }
 OFFICES = ['HIL13', 'SIL02']
+DAY = 86400
 RECEIPT = {'environment': 'sandbox', 'queue': 'q', 'sid': 'letter_0001', 'office': 'HIL13', 'generation': 0}
 
 
@@ -111,6 +113,34 @@ class Vectors(unittest.TestCase):
         never = dict(RECEIPT, outcome='expired', attempt=0)
         self.assertEqual(formats.sign_receipt(never, seed), self.hex('receipt', 'never_sent'))
 
+    def ring(self):
+        """The ring of the statement: as a rotation at `now` leaves it."""
+        now, since = self.now, self.now - 30 * DAY
+        old = {'created': since, 'activate': since, 'retire': now + 3600, 'destroy': now + 3600 + 31 * DAY}
+        new = {'created': now, 'activate': now + 3600}
+        return [
+            {'profile': 'witness', 'secret': b'\x11' * 32, 'contexts': ['commons-witness-encryption-v1'], **old},
+            {'profile': 'letter', 'secret': b'\x12' * 32, **old},
+            {'profile': 'secret', 'secret': b'\x13' * 32, 'created': since, 'activate': since},
+            {'profile': 'witness', 'secret': b'\x14' * 32, **new},
+            {'profile': 'letter', 'secret': b'\x15' * 32, **new},
+        ]
+
+    @staticmethod
+    def grant():
+        """The example of section 11."""
+        return bytes.fromhex(json.loads((ROOT / 'tests/vectors/sealed.json').read_text())['grant']['bytes'])
+
+    def test_statement(self):
+        ring = self.ring()
+        self.assertEqual(formats.encode(ring), self.hex('statement', 'ring'))
+        keys = formats.public_keys(ring, [formats.WITNESS_CONTEXT])
+        self.assertEqual(formats.encode(keys), self.hex('statement', 'keys'))
+        statement = formats.write_statement(keys, self.hex('receipt', 'public_key'), environment='sandbox', queue='q',
+                                            release='1.0.0', bundle=2, grant=self.grant())
+        self.assertEqual(statement, self.hex('statement', 'bytes'))
+        self.assertEqual(formats.statement_hash(statement), self.hex('statement', 'hash'))
+
     # --- the other side: opening and verifying
 
     def test_letter_opens(self):
@@ -158,6 +188,33 @@ class Vectors(unittest.TestCase):
         with self.assertRaises(formats.FormatError):
             formats.verify_receipt(self.hex('receipt', 'sent'), self.keys['app_public'])
 
+    def test_statement_reads(self):
+        s = formats.read_statement(self.hex('statement', 'bytes'))
+        self.assertEqual((s['environment'], s['queue'], s['release'], s['bundle']), ('sandbox', 'q', '1.0.0', 2))
+        self.assertEqual(s['grant'], hashlib.sha256(self.grant()).digest())
+        self.assertEqual(s['receipt_key_id'], self.v['receipt']['kid'])
+        less = {name: value for name, value in s.items() if name not in ('bundle', 'grant')}
+        self.assertEqual(formats.read_statement(formats.encode(less)), less)
+        self.assertEqual(s['keys'][0]['id'], self.keys['ring_kid'])
+        self.assertEqual([k.get('contexts') for k in s['keys'] if k['profile'] != 'witness'], [None] * 3)
+        self.assertEqual(formats.read_ring(self.hex('statement', 'ring')), self.ring())
+        active = self.now + 3600
+        for now, expected in ((self.now, 'active active active pending pending'),
+                              (active - 1, 'active active active pending pending'),
+                              (active, 'decrypt-only decrypt-only active active active'),
+                              (active + 31 * DAY, 'destroyed destroyed active active active')):
+            self.assertEqual([formats.key_state(k, now) for k in s['keys']], expected.split())
+
+    def test_statement_refuses(self):
+        good = formats.decode(self.hex('statement', 'bytes'))
+        first = good['keys'][0]
+        for change in ({'v': 2}, {'grant': b''}, {'grant': bytes(31)}, {'grant': 'x' * 32}, {'grant': None}, {'queue': ''}, {'bundle': 0}, {'receipt_key_id': 'rcp-0000000000000000'}, {'more': 1},
+                       {'keys': [first, first]}, {'keys': [dict(first, retire=first['activate'] - 1)]},
+                       {'keys': [dict(first, id='wek-0000000000000000')]}, {'keys': [dict(first, profile='letter')]},
+                       {'keys': [dict(first, contexts=[])]}, {'keys': [dict(first, secret=bytes(32))]}):
+            self.assertRaises(formats.FormatError, formats.read_statement, formats.encode({**good, **change}))
+        self.assertRaises(formats.FormatError, formats.read_ring, self.hex('statement', 'keys'))
+
     def test_purposes_do_not_mix(self):
         """The same key, kid and payload under another context: no job, no receipt."""
         seed = self.keys['app_seed']
@@ -199,6 +256,8 @@ class Vectors(unittest.TestCase):
         known = self.intermediate()
         self.assertGreaterEqual(len(examples), 10)
         for name, text in examples:
+            if name.split('.')[0] in ('secret', 'grant', 'bundle'):
+                continue  # test_formats_sealed.py
             expected = known.get(name)
             if expected is None:
                 expected = self.v

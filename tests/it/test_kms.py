@@ -1,195 +1,267 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""A data key from the simulated KMS into the program and back: libcurl's signature, TLS, the sealed answer, and all
-that may go wrong on the way.
-
-CWC_BUILD names the directory of the build; KMS_DRIVER another program than its tools/kms_driver. Attestation documents
-are believed here (tests/sim/attest_unverified.py), unless KMS_NSM is a program that makes them (tools/nsm_sim) and
-KMS_VERIFIER a command that verifies the file {} (cwcctl attest verify --chain-only --json {}, of a development build)."""
-import http.client
+"""A data key from the simulated KMS into the program and back, through the worker's own client: credentials, document,
+libcurl's signature, TLS, the sealed answer, and all that KMS may answer. What others may do on the way is in
+test_kms_hostile.py."""
 import json
 import os
-import subprocess
+import shutil
 import sys
+import time
 import unittest
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, os.path.join(ROOT, 'tests', 'sim'))
-import attest_unverified  # noqa: E402
-import kms_ctl  # noqa: E402
-
-BUILD = os.environ.get('CWC_BUILD', os.path.join(ROOT, 'build', 'release'))
-DRIVER = os.environ.get('KMS_DRIVER', os.path.join(BUILD, 'tools', 'kms_driver'))
-NSM = os.environ.get('KMS_NSM')
-VERIFIER = os.environ.get('KMS_VERIFIER', kms_ctl.UNVERIFIED)
-IMAGE, OTHER, ZEROS = bytes(range(48)), bytes(range(1, 49)), bytes(48)
-OK = {'curl': 0, 'status': 200, 'fault': 'ok'}
-NO_KEY = '00' * 32
-TIMEOUT_S = 30
-PURPOSE = 'ring key'
-# libcurl: 6 cannot resolve, 7 cannot connect, 18 partial, 23 too large, 28 timeout, 35 and 60 TLS, 52 empty
-CURL_PARTIAL, CURL_TOO_LARGE, CURL_CERTIFICATE = 18, 23, 60
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from kms_case import IMAGE, OTHER, PURPOSE, TIMEOUT_S, VERIFIES, ZEROS, Case, instrumented  # noqa: E402
 
 FAULTS = {
-    'access_denied': (400, 'kms_denied'),
-    'throttle': (400, 'kms_throttled'),
-    'internal': (500, 'kms_unavailable'),
-    'unavailable': (503, 'kms_unavailable'),
-    'error_200': (200, 'kms_syntax'),
-    'no_recipient': (200, 'kms_no_recipient'),
-    'plaintext': (200, 'kms_plaintext'),
-    'other_key': (200, 'kms_other_key'),
-    'bad_base64': (200, 'kms_syntax'),
-    'duplicate': (200, 'kms_syntax'),
-    'wrong_length': (200, 'kms_length'),
-    'other_recipient': (200, 'kms_cms'),
-    'oversized_sealed': (200, 'kms_syntax'),
+    'access_denied': (400, 'kms_denied', False),
+    'throttle': (400, 'kms_throttled', True),
+    'internal': (500, 'kms_unavailable', True),
+    'unavailable': (503, 'kms_unavailable', True),
+    'error_200': (200, 'kms_syntax', False),
+    'no_recipient': (200, 'kms_no_recipient', False),
+    'plaintext': (200, 'kms_plaintext', False),
+    'other_key': (200, 'kms_other_key', False),
+    'bad_base64': (200, 'kms_syntax', False),
+    'duplicate': (200, 'kms_syntax', False),
+    'wrong_length': (200, 'kms_length', False),
+    'other_recipient': (200, 'kms_cms', False),
+    'oversized_sealed': (200, 'kms_syntax', False),
+    'oversized': (200, 'too_large', False),
+    'cut': (200, 'connect', True),
 }
+FETCH = 3  # requests to the metadata service for credentials: a token, the role's name, its credentials
 
 
-def document(public_key, pcr0, forged):
-    """What the security module would hand out."""
-    if NSM is None:
-        return attest_unverified.make({0: pcr0}, public_key, attest_unverified.REFUSED if forged else None)
-    done = subprocess.run([NSM, '--public-key', public_key.hex(), '--pcr', '0=' + pcr0.hex()], check=True,
-                          stdout=subprocess.PIPE, timeout=TIMEOUT_S)
-    return done.stdout[:-1] + bytes((done.stdout[-1] ^ forged,))
-
-
-class Kms(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.sim = kms_ctl.KmsSim(kms_ctl.policy(IMAGE.hex(), context_purpose=[PURPOSE, 'other']),
-                                 verifier=VERIFIER)
-        cls.addClassCleanup(cls.sim.close)
-
-    def setUp(self):
-        self.sim.reset()
-
-    def imds(self, method, path, headers):
-        host, _, port = self.sim.ready['imds'].partition(':')[2].rpartition(':')
-        connection = http.client.HTTPConnection(host, int(port), timeout=TIMEOUT_S)
-        try:
-            connection.request(method, path, headers=headers)
-            response = connection.getresponse()
-            return response.status, response.read()
-        finally:
-            connection.close()
-
-    def credentials(self):
-        token = self.imds('PUT', '/latest/api/token', {'X-aws-ec2-metadata-token-ttl-seconds': '60'})[1].decode()
-        headers = {'X-aws-ec2-metadata-token': token}
-        role = self.imds('GET', '/latest/meta-data/iam/security-credentials/', headers)[1].decode()
-        return self.imds('GET', '/latest/meta-data/iam/security-credentials/' + role, headers)[1]
-
-    def call(self, operation='generate', blob='', pcr0=IMAGE, purpose=PURPOSE, arn=None, host=None, credentials=None,
-             forged=False):
-        """The driver's report, or its complaint."""
-        ready = self.sim.ready
-        process = subprocess.Popen([DRIVER, operation, host or ready['host'], ready['kms'].partition(':')[2],
-                                    ready['ca'], arn or ready['keys'][0], purpose, blob], stdin=subprocess.PIPE,
-                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        public_key = bytes.fromhex(process.stdout.readline().decode())
-        entered = document(public_key, pcr0, forged).hex().encode() + b'\n' + (credentials or self.credentials())
-        out, complaint = process.communicate(entered, TIMEOUT_S)
-        return json.loads(out) if process.returncode == 0 else complaint.decode()
-
-    def refused(self, report, status, fault):
-        self.assertEqual({name: report[name] for name in OK}, {'curl': 0, 'status': status, 'fault': fault})
-        self.assertEqual((report['key'], report['blob']), (NO_KEY, ''))
+class Calls(Case):
+    def good(self, report):
+        self.ended(report, 'ok', 200, False)
+        return report
 
     def test_round_trip_in_every_shape(self):
-        seen = set()
+        seen, driver = set(), self.driver()
         for shape in ('A', 'A16', 'A7', 'B'):
             self.sim.cmd('shape', shape=shape)
-            made = self.call()
-            self.assertEqual({name: made[name] for name in OK}, OK, made)
-            opened = self.call('decrypt', made['blob'])
-            self.assertEqual({name: opened[name] for name in OK}, OK, opened)
-            self.assertEqual(opened['key'], made['key'])
-            self.assertEqual(opened['blob'], '')
+            made = self.good(driver.call())
+            opened = self.good(driver.call('decrypt', made['blob']))
+            self.assertEqual((opened['key'], opened['blob']), (made['key'], ''))
             seen.add(made['key'])
         self.assertEqual(len(seen), 4)
-        self.assertEqual(self.sim.stats()['types'], {'ok': 8})
+        stats = self.sim.stats()
+        self.assertEqual((stats['types'], stats['imds_requests']), ({'ok': 8}, FETCH))
         self.assertEqual({record['context']['purpose'] for record in self.sim.records()}, {PURPOSE})
 
-    def test_faults(self):
-        for action, (status, fault) in FAULTS.items():
-            with self.subTest(action):
-                self.sim.fault(action=action, count=1)
-                self.refused(self.call(), status, fault)
-        self.assertEqual(self.call()['fault'], 'ok')
+    def test_the_filter_binds_all_threads(self):
+        if instrumented():
+            self.skipTest('a build with the sanitizers is not confined')
+        driver = self.driver()
+        self.good(driver.call())
+        filters = driver.filters()
+        self.assertGreater(len(filters), 1)
+        self.assertEqual(set(filters), {'2'})
 
-    def test_faults_of_the_wire(self):
-        self.sim.fault(action='cut', bytes=100, count=1)
-        self.assertEqual(self.call()['curl'], CURL_PARTIAL)
-        self.sim.fault(action='oversized', count=1)
-        report = self.call()
-        self.assertEqual((report['curl'], report['key']), (CURL_TOO_LARGE, NO_KEY))
-        self.sim.fault(action='slow', ms=200, count=1)
-        self.assertEqual(self.call()['fault'], 'ok')
+    def test_faults(self):
+        driver = self.driver()
+        for op in ('generate', 'decrypt'):
+            blob = self.good(driver.call())['blob'] if op == 'decrypt' else ''
+            for action, (status, why, retry) in FAULTS.items():
+                with self.subTest(action, op=op):
+                    self.sim.fault(action=action, count=1)
+                    self.ended(driver.call(op, blob), why, status, retry)
+            self.good(driver.call(op, blob))
+        # Nothing was retried.
+        self.assertEqual(self.sim.stats()['requests'], 2 * len(FAULTS) + 3)
 
     def test_other_images(self):
-        self.refused(self.call(pcr0=OTHER), 400, 'kms_denied')
+        self.ended(self.driver(pcr0=OTHER.hex()).call(), 'kms_denied', 400, False)
         # A verifier refuses debug mode by itself; without one the policy does.
-        self.refused(self.call(pcr0=ZEROS), 400, 'kms_denied' if NSM is None else 'kms_refused')
-        self.refused(self.call(forged=True), 400, 'kms_refused')
+        self.ended(self.driver(pcr0=ZEROS.hex()).call(), 'kms_refused' if VERIFIES else 'kms_denied', 400, False)
+        if VERIFIES:
+            self.ended(self.driver(nsm='forged').call(), 'kms_refused', 400, False)
+        self.assertNotIn('ok', self.sim.stats()['types'])
 
     def test_contexts(self):
         """A wrapped key does not open for another purpose, nor under a context that the policy does not name."""
-        blob = self.call()['blob']
-        self.refused(self.call('decrypt', blob, purpose='other'), 400, 'kms_refused')
-        self.refused(self.call('decrypt', blob, purpose='third'), 400, 'kms_denied')
-        self.refused(self.call('decrypt', blob[:-2] + '%02x' % (int(blob[-2:], 16) ^ 1)), 400, 'kms_refused')
+        driver = self.driver()
+        blob = self.good(driver.call())['blob']
+        self.ended(driver.call('decrypt', blob, purpose='other'), 'kms_refused', 400)
+        self.ended(driver.call('decrypt', blob, purpose='third'), 'kms_denied', 400)
+        self.ended(driver.call('decrypt', blob[:-2] + '%02x' % (int(blob[-2:], 16) ^ 1)), 'kms_refused', 400)
         types = [record['type'] for record in self.sim.records()]
         self.assertEqual(types, ['ok', 'InvalidCiphertextException', 'AccessDeniedException',
                                  'InvalidCiphertextException'])
 
+    def test_what_is_refused_before_anything_is_asked(self):
+        driver = self.driver()
+        eight = {'n%d' % i: 'v' for i in range(8)}
+        for more in ({'context': {}}, {'context': {'purpose': ''}}, {'context': {'': 'x'}},
+                     {'context': {'purpose': 'x\r\ny'}}, {'context': {'purpose': 'x' * 257}},
+                     {'context': dict(eight, ninth='v')}, {'op': 'decrypt'}, {'op': 'generate', 'blob': '00'},
+                     {'op': 'decrypt', 'blob': '00' * 6145}):
+            self.assertEqual(driver.call(**more).get('refused'), 'range', more)
+        stats = self.sim.stats()
+        self.assertEqual((stats['requests'], stats['imds_requests']), (0, 0))
+        self.ended(driver.call(context=eight), 'kms_denied', 400)
+        self.good(driver.call())
+
     def test_other_keys_and_regions(self):
         arn = self.sim.ready['keys'][0]
-        self.refused(self.call(arn=arn[:-1] + ('0' if arn[-1] != '0' else '1')), 400, 'kms_refused')
-        self.refused(self.call(arn=arn.replace('us-east-1', 'us-east-2')), 400, 'kms_credentials')
-        self.assertIn('request: range', self.call(arn=arn.replace('us-east-1', 'us-east-1.evil')))
-        self.assertIn('request: range', self.call(arn=arn.rpartition(':')[0] + ':alias/ring'))
+        other = arn[:-1] + ('0' if arn[-1] != '0' else '1')
+        self.ended(self.driver(arn=other).call(), 'kms_refused', 400)
+        # The host is that of the key's region, and so the certificate's name must be.
+        self.ended(self.driver(arn=arn.replace('us-east-1', 'us-east-2')).call(), 'tls', 0)
+        self.assertEqual(self.sim.stats()['requests'], 1)
 
-    def test_credentials(self):
-        for fault in ('expired', 'failed', 'crlf', 'oversized'):
-            self.sim.cmd('imds', fault=fault)
-            self.assertIn('credentials: range', self.call(), fault)
-        for fault in ('nul', 'not_json'):
-            self.sim.cmd('imds', fault=fault)
-            self.assertIn('credentials: syntax', self.call(), fault)
-        self.assertEqual(self.sim.stats()['requests'], 0)
-        self.sim.cmd('imds', fault=None)
-        old = self.credentials()
-        self.sim.cmd('rotate')
-        self.assertEqual(self.call(credentials=old)['fault'], 'ok')
-        self.assertEqual(self.call()['fault'], 'ok')
-        known = json.loads(old)
-        self.refused(self.call(credentials=json.dumps(dict(known, SecretAccessKey='x')).encode()), 400,
-                     'kms_credentials')
-        self.refused(self.call(credentials=json.dumps(dict(known, Token=known['Token'][:-4] + 'AAAA')).encode()), 400,
-                     'kms_credentials')
-        self.refused(self.call(credentials=json.dumps(dict(known, AccessKeyId='A' * 20)).encode()), 400,
-                     'kms_credentials')
+    def test_what_cannot_be_used(self):
+        driver = self.driver(arn='')
+        arn, ca = self.sim.ready['keys'][0], self.sim.ready['ca']
+        empty, words, broken = (os.path.join(driver.dir, name) for name in ('empty', 'words', 'broken'))
+        with open(ca, encoding='ascii') as f:
+            pem = f.read()
+        for path, text in ((empty, ''), (words, 'no certificate\n'), (broken, pem + pem[:200] + '-----END X-----\n')):
+            with open(path, 'w', encoding='ascii') as f:
+                f.write(text)
+        wide = os.path.join(driver.dir, 'wide')
+        os.mkdir(wide)
+        os.chmod(wide, 0o755)
+        good = {'arn': arn, 'ca': ca, 'kms': self.sim.ready['kms'], 'imds': self.sim.ready['imds']}
+        for change, word in (({'arn': arn.replace('us-east-1', 'us-east-1.evil')}, 'ARN'),
+                             ({'arn': arn.rpartition(':')[0] + ':alias/ring'}, 'ARN'),
+                             ({'arn': arn.replace('us-east-1', 'us-east-1/')}, 'ARN'), ({'arn': ''}, 'ARN'),
+                             ({'ca': empty}, 'CA file'), ({'ca': words}, 'CA file'), ({'ca': broken}, 'CA file'),
+                             ({'ca': os.path.join(driver.dir, 'none')}, 'CA file'), ({'ca': driver.dir}, 'CA file'),
+                             ({'ca': ''}, 'CA file'), ({'ca': '/dev/zero'}, 'CA file'), ({'dir': ''}, 'directory'),
+                             ({'dir': wide}, 'directory'), ({'dir': os.path.join(empty, 'x')}, 'directory')):
+            opened = driver.open(**dict(good, **change))
+            self.assertEqual(opened['err'], 'config', change)
+            self.assertIn(word, opened['rule'], change)
+        self.assertEqual(driver.open(**good)['err'], 'ok')
+        self.good(driver.call())
 
-    def test_credentials_that_run_out(self):
-        self.sim.cmd('rotate', lifetime_s=-1)
-        over = json.loads(self.credentials())
-        self.addCleanup(self.sim.cmd, 'rotate')
-        report = self.call(credentials=json.dumps(dict(over, Expiration='2099-01-01T00:00:00Z')).encode())
-        self.refused(report, 400, 'kms_credentials')
-        self.assertEqual(self.sim.records()[0]['type'], 'ExpiredTokenException')
+    def test_the_ca_file_is_read_once(self):
+        path = self.sim.ready['ca'] + '.copy'
+        shutil.copy(self.sim.ready['ca'], path)
+        driver = self.driver(ca=path)
+        os.unlink(path)
+        self.good(driver.call())
 
     def test_certificates(self):
+        driver = self.driver()
         for cert in ('kms-expired', 'kms-wrong-host', 'kms-other-ca'):
             self.sim.cmd('tls', cert=cert)
-            report = self.call()
-            self.assertEqual((report['curl'], report['key']), (CURL_CERTIFICATE, NO_KEY), cert)
+            self.ended(driver.call(), 'tls', 0, True)
         self.sim.cmd('tls', cert='kms')
-        self.assertEqual(self.call(host='kms.us-east-2.amazonaws.com')['curl'], CURL_CERTIFICATE)
         self.assertEqual(self.sim.stats()['requests'], 0)
-        self.assertEqual(self.call()['fault'], 'ok')
+        self.good(driver.call())
+
+    def test_the_callback_may_do_anything(self):
+        """The key of the call that is over stays until the callback returns (the driver asks)."""
+        driver = self.driver()
+        driver.begin(then='call')
+        made, opened = driver.line(), driver.line()
+        self.assertEqual((opened['id'], opened['why'], opened['key']), ('then', 'ok', made['key']))
+        self.good(driver.call(then='free'))
+
+
+class Credentials(Case):
+    def test_what_the_metadata_service_may_do(self):
+        driver = self.driver()
+        for fault in ('expired', 'failed', 'crlf', 'oversized', 'nul', 'not_json'):
+            self.sim.cmd('imds', fault=fault)
+            self.ended(driver.call(), 'imds_syntax', 0, True)
+        self.sim.cmd('imds', fault='no_role')
+        self.ended(driver.call(), 'imds', 0, True)
+        self.assertEqual(self.sim.stats()['requests'], 0)
+        self.sim.cmd('imds', fault=None)
+        self.ended(driver.call(), 'ok', 200)
+
+    def test_they_are_kept(self):
+        driver = self.driver()
+        for _ in range(3):
+            self.ended(driver.call(), 'ok', 200)
+            self.assertEqual(self.sim.stats()['imds_requests'], FETCH)
+        # Others may be current by now; those that are kept work until they run out.
+        self.sim.cmd('rotate')
+        self.ended(driver.call(), 'ok', 200)
+        self.assertEqual(len({record['access_key'] for record in self.sim.records()}), 1)
+
+    def test_they_are_fetched_again_before_they_run_out(self):
+        for lifetime_s, fetched in ((290, 2), (3600, 1)):
+            self.sim.reset()
+            self.sim.cmd('rotate', lifetime_s=lifetime_s)
+            driver = self.driver()
+            for _ in range(2):
+                self.ended(driver.call(), 'ok', 200)
+            self.assertEqual(self.sim.stats()['imds_requests'], fetched * FETCH, lifetime_s)
+        self.sim.cmd('rotate')
+
+    def test_they_run_out_early(self):
+        """KMS does not take those that were kept: once more, with fresh ones."""
+        driver = self.driver()
+        self.ended(driver.call(), 'ok', 200)
+        fresh = self.sim.cmd('expire')['access_key']
+        self.ended(driver.call(), 'ok', 200)
+        self.assertEqual([record['type'] for record in self.sim.records()], ['ok', 'ExpiredTokenException', 'ok'])
+        self.assertEqual(self.sim.records()[-1]['access_key'], fresh)
+        self.assertEqual(self.sim.stats()['imds_requests'], 2 * FETCH)
+        self.ended(driver.call(), 'ok', 200)
+        self.assertEqual(self.sim.stats()['imds_requests'], 2 * FETCH)
+
+    def test_fresh_ones_do_not_help(self):
+        """The service goes on to hand out what KMS does not take: one more attempt, and none with fresh ones."""
+        answers = {'Code': 'Success', 'AccessKeyId': 'A' * 20, 'SecretAccessKey': 'x', 'Token': 'y',
+                   'Expiration': '2099-01-01T00:00:00Z'}
+        driver = self.driver(imds=self.peer(self.imds(lambda: answers)).address)
+        self.ended(driver.call(), 'kms_credentials', 400, True)
+        self.ended(driver.call(), 'kms_credentials', 400, True)
+        self.assertEqual(self.sim.stats()['requests'], 2)
+
+        known = self.current()
+        driver = self.driver(imds=self.peer(self.imds(lambda: dict(known, Expiration='2099-01-01T00:00:00Z'))).address)
+        self.ended(driver.call(), 'ok', 200)
+        self.sim.cmd('expire')
+        self.ended(driver.call(), 'kms_credentials', 400, True)
+        types = [record['type'] for record in self.sim.records()]
+        self.assertEqual(types[2:], ['ok', 'ExpiredTokenException', 'ExpiredTokenException'])
+
+    def test_wrong_ones(self):
+        known = self.current()
+        for change in ({'SecretAccessKey': 'x'}, {'Token': known['Token'][:-4] + 'AAAA'}, {'AccessKeyId': 'A' * 20}):
+            answer = dict(known, **change)
+            driver = self.driver(imds=self.peer(self.imds(lambda answer=answer: answer)).address)
+            self.ended(driver.call(), 'kms_credentials', 400, True)
+        self.assertEqual(self.sim.stats()['requests'], 3)
+
+    def test_none_of_it_stays_in_memory(self):
+        if instrumented():
+            self.skipTest('the sanitizers keep what is freed')
+        known = self.current()
+        driver = self.driver(confine=False)
+        made = driver.call()
+        self.ended(made, 'ok', 200)
+        self.assertEqual(driver.found(), 0)
+        self.ended(driver.call('decrypt', made['blob']), 'ok', 200)
+        self.assertEqual(driver.found(), 0)
+        secrets = [known[name].encode() for name in ('SecretAccessKey', 'Token')]
+        # Once: in the guarded memory. What the bridge had of them goes with the connection to the metadata service.
+        until = time.monotonic() + TIMEOUT_S
+        while [driver.found(secret) for secret in secrets] != [1, 1]:
+            self.assertLess(time.monotonic(), until, 'they stay in memory')
+        driver.ask('free')
+        self.assertEqual([driver.found(secret) for secret in secrets], [0, 0])
+
+    def imds(self, credentials):
+        """Answers as the metadata service does, but with these credentials."""
+        def serve(connection, head, _body):
+            target = head.split(b' ')[1]
+            body = b'token' if target.endswith(b'/token') else b'role' if target.endswith(b'/') else \
+                json.dumps(credentials()).encode()
+            connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s' % (len(body), body))
+        return serve
+
+    def current(self):
+        """What the simulator hands out."""
+        return json.loads(self.sim.cmd('credentials')['json'])
 
 
 if __name__ == '__main__':

@@ -142,14 +142,14 @@ class Maintenance(Case):
 
     def test_what_is_wrong_is_said(self):
         ctl = os.path.join(stacks.BUILD, 'cwcctl')
-        stack = self.start(worker=False)
+        stack = self.start(worker=False, key_source='boot')
         for chamber, text in (('house', 'nightly'), ('senate', 'wed 07:00-05:00'), ('house', 'daily 00:00-06:00,'),
                               ('senate', 'every night')):
             with self.subTest(text):
                 stack.values['measured_' + chamber] = {'maintenance': text}
                 args = stack.write_config('w1')
                 stack.values['measured_' + chamber] = {}
-                for command in ([stacks.PROGRAM, *args], [stacks.PROGRAM, *args, '--check-config'],
+                for command in ([stack.program, *args], [stack.program, *args, '--check-config'],
                                 [ctl, 'config', 'check', args[1], args[3]]):
                     p = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
                     self.assertEqual(p.returncode, EX_CONFIG, p.stderr)

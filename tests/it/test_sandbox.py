@@ -50,7 +50,7 @@ class Case(unittest.TestCase):
             self.skipTest('a build with the sanitizers is not confined')
 
     def start(self, worker=None, **options):
-        self.stack = stacks.Stack(**{'lease': '3s', **options})
+        self.stack = stacks.Stack(**{'lease': '3s', 'key_source': 'boot', **options})
         self.addCleanup(self.stack.close)
         self.stack.start()
         self.worker = self.stack.start_worker(**(worker or {}))
@@ -96,7 +96,7 @@ class Serving(Case):
         """A chamber behind a name: the threads that look it up are there before the filter, and are bound too."""
         def named(address):
             return {'address': 'tcp:localhost:' + address.rsplit(':', 1)[1]}
-        stack = self.stack = stacks.Stack(lease='3s')
+        stack = self.stack = stacks.Stack(lease='3s', key_source='boot')
         self.addCleanup(stack.close)
         stack.start()
         stack.values['house'] = named(stack.sim.house)
@@ -110,7 +110,7 @@ class Serving(Case):
 
     def test_libcurl_looks_up(self):
         """Without an address: libcurl finds out in threads of its own that these hosts do not exist here."""
-        stack = self.stack = stacks.Stack(lease='3s', jobs={'attempts': 1})
+        stack = self.stack = stacks.Stack(lease='3s', key_source='boot', jobs={'attempts': 1})
         self.addCleanup(stack.close)
         stack.start()
         stack.values['house'] = stack.values['senate'] = {'address': ''}
@@ -134,8 +134,9 @@ class Serving(Case):
         server, client = (pki.make_cert(name, 'ca', 'DNS:redis.test') for name in ('server', 'client'))
         os.chmod(client[1], 0o600)
         stack = self.stack = stacks.Stack(
-            lease='3s', redis=('--tls-port', str(port), '--tls-cert-file', server[0], '--tls-key-file', server[1],
-                               '--tls-ca-cert-file', ca),
+            lease='3s', key_source='boot',
+            redis=('--tls-port', str(port), '--tls-cert-file', server[0], '--tls-key-file', server[1],
+                   '--tls-ca-cert-file', ca),
             measured_queue={'tls': 'true', 'tls_host': 'redis.test', 'ca_file': ca, 'cert_file': client[0],
                             'key_file': client[1]})
         self.addCleanup(stack.close)
@@ -165,7 +166,7 @@ class Ends(Case):
 
     def test_off(self):
         """For a debugger: said aloud."""
-        stack = self.stack = stacks.Stack(lease='3s')
+        stack = self.stack = stacks.Stack(lease='3s', key_source='boot')
         self.addCleanup(stack.close)
         stack.start()
         edit(stack, 'measured.conf', lambda text: text.replace('[worker]\n', '[worker]\nsandbox = off\n', 1))

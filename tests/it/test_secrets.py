@@ -301,7 +301,7 @@ class CoreDumps(unittest.TestCase):
             text = text.replace(stack.path('w1.bridge'), os.path.join(folder, 'bridge'))
             with open(os.path.join(folder, name), 'w', encoding='utf-8') as f:
                 f.write(text)
-        program = shutil.copy(stacks.PROGRAM, folder)
+        program = shutil.copy(stack.program, folder)
         for name in [''] + os.listdir(folder):
             os.chown(os.path.join(folder, name), user, -1)
             os.chmod(os.path.join(folder, name), 0o500 if name in ('cwc-worker', '') else 0o400)

@@ -51,7 +51,7 @@ class Around(unittest.TestCase):
         reader, writer = os.pipe()
         self.addCleanup(os.close, reader)
         fcntl.fcntl(writer, F_SETPIPE_SZ, 4096)
-        process = subprocess.Popen([stacks.PROGRAM, *args], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        process = subprocess.Popen([stack.program, *args], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                    stderr=writer)
         os.close(writer)
         self.addCleanup(lambda: (process.kill(), process.wait()))

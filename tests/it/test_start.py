@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """How a worker starts, or says why it does not; and when it is ready."""
+import hashlib
 import os
 import re
 import signal
@@ -29,7 +30,7 @@ class Start(Case):
         cls.stack.start()
 
     def run_worker(self, *args):
-        return subprocess.run([stacks.PROGRAM, *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        return subprocess.run([self.stack.program, *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, timeout=20, text=True)
 
     def refused(self, pattern, *args):
@@ -110,6 +111,26 @@ class Start(Case):
                              *self.edited(None, 'api_key_file = .*', 'api_key_file = ' + path))
         self.refused('queue.password_file: .*does not exist',
                      *self.edited(0, r'\[queue\]', '[queue]\npassword_file = ' + self.stack.path('none')))
+
+    def test_hash_of_an_api_key(self):
+        """A key of another account is none of ours, whoever put the file there."""
+        key = self.stack.sim.key
+        for text, good in ((key, True), (key + ' ', False), (key[:-1], False)):
+            config = self.edited(0, r'\[house\]', '[house]\napi_key_sha256 = '
+                                 + hashlib.sha256(text.encode()).hexdigest().upper())
+            with self.subTest(text):
+                if good:
+                    self.refused('^cwc-worker: keys.file: .*does not exist', *self.without_ring(config))
+                else:
+                    self.refused('^cwc-worker: house.api_key_sha256: is not the hash', *config)
+
+    def without_ring(self, config):
+        """It is asked for after the secrets: so far they were good."""
+        with open(config[1], encoding='utf-8') as f:
+            text = f.read()
+        with open(config[1], 'w', encoding='utf-8') as f:
+            f.write(re.sub('(?m)^file = .*', 'file = ' + self.stack.path('none'), text))
+        return config
 
     def test_authorities(self):
         for path in (self.stack.path('none.pem'), self.file('bad.pem', 'not a certificate\n')):

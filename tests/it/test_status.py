@@ -28,7 +28,7 @@ CLOSED = {
     'chamber': CHAMBERS, 'class': {'accepted', 'rejected', 'throttled', 'transient', 'configuration', 'unknown', 'ended'},
     'fate': {'answered', 'not_sent', 'unknown'}, 'code': {'1xx', '2xx', '3xx', '4xx', '5xx'},
     'limiter': {'worker', 'queue'}, 'scope': CHAMBERS | {'office'}, 'to': {'open', 'closed'},
-    'profile': {'witness', 'letter'}, 'environment': {'sandbox'},
+    'profile': {'witness', 'letter', 'secret'}, 'environment': {'sandbox'},
 }
 
 
@@ -165,11 +165,31 @@ class Says(StatusCase):
         with self.assertRaises(OSError):
             connect(self.address)
 
-    def test_documents_without_a_source(self):
-        self.start()
-        for path in ('/attestation', '/keys', '/attestation?nonce=00112233445566778899'):
+    def test_without_a_security_module(self):
+        """There is no document; the keys are there all the same, with nothing that proves them."""
+        stack = self.start()
+        for path in ('/attestation', '/attestation?nonce=00112233445566778899'):
             a = ask(self.address, path)
             self.assertEqual((a.status, a.json()), (503, {'reason': 'no_attestation'}))
+        k = ask(self.address, '/keys')
+        self.assertEqual((k.status, k.headers['content-type']), (200, 'application/json'))
+        k = k.json()
+        self.assertEqual((k['document'], k['sha256'], k['missing'], k['grant'], k['source']), (None, None, None, None, 'file'))
+        [entry] = stack.stream('attestations')
+        self.assertEqual(k['receipt_key'], {'id': entry['receipt_key_id'], 'public_key': entry['receipt_key']})
+        self.assertEqual(sorted((x['profile'], x['public_key'], x['state']) for x in k['keys']),
+                         sorted((p, x.public.hex(), 'active') for p, x in stack.ring.items()))
+
+    @unittest.skipUnless(os.path.exists(stacks.DEV_PROGRAM), 'there is no development build')
+    def test_with_a_security_module(self):
+        """What is published is what the port says, and both are what the receipts name."""
+        stack = self.start(device='simulated')
+        k = ask(self.address, '/keys').json()
+        [entry] = stack.stream('attestations')
+        self.assertEqual((k['sha256'], k['bundle']), (entry['document_sha256'], 0))
+        document = ask(self.address, '/attestation', accept='application/json').json()
+        self.assertEqual({name: document[name] for name in ('document', 'statement', 'sha256')},
+                         {name: k[name] for name in ('document', 'statement', 'sha256')})
 
     @unittest.skipUnless(shutil.which('promtool'), 'promtool (Debian package prometheus) is not installed')
     def test_promtool(self):
@@ -285,7 +305,7 @@ class Addresses(StatusCase):
                     stack = stacks.Stack(status=given)
                     self.addCleanup(stack.close)
                     stack.start()
-                    p = subprocess.run([stacks.PROGRAM, *stack.write_config('w1')], capture_output=True, text=True,
+                    p = subprocess.run([stack.program, *stack.write_config('w1')], capture_output=True, text=True,
                                        timeout=20, check=False)
                     self.assertEqual(p.returncode, 78, p.stderr)
                     text = [line for line in p.stderr.splitlines() if not line.startswith('{')]

@@ -30,18 +30,24 @@ PATHS = ('/health', '/ready', '/attestation', '/keys', '/metrics')
 class Driver(unittest.TestCase):
     """The server alone, under the sanitizers where they are built, with documents that the test can tell."""
     what = 'none'
+    times = ()    # other ones than the server's own: for a ticket, of a connection (ms)
 
     def setUp(self):
         self.dir = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, self.dir)
         self.address = 'unix:%s/status' % self.dir
-        self.process = subprocess.Popen([DRIVER, self.address, self.what], stdin=subprocess.PIPE,
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen([DRIVER, self.address, self.what, *map(str, self.times)], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True)
         self.addCleanup(self.end)
         self.assertEqual(self.process.stdout.readline(), 'listening\n')
 
     def end(self):
         """In the middle of whatever is open. Also says whether memory was lost, if it was built so."""
+        if self.process.stdin.closed:
+            return
         self.process.stdin.close()
         try:
             self.assertEqual(self.process.wait(20), 0)
@@ -238,15 +244,18 @@ class Documents(Driver):
 
     def test_not_more_than_five_a_second(self):
         start = time.monotonic()
-        answers = [ask(self.address, ('/keys', '/attestation')[n % 2]) for n in range(60)]
+        answers, others = [], []
+        for _ in range(60):
+            answers.append(ask(self.address, '/attestation'))
+            others.append(ask(self.address, '/keys').status)
         took = time.monotonic() - start
         good = sum(a.status == 200 for a in answers)
         self.assertTrue(5 <= good <= 5 + took * 5 + 1, (good, took))
         self.assertEqual({a.status for a in answers}, {200, 429})
         refused = next(a for a in answers if a.status == 429)
         self.assertEqual((refused.headers['retry-after'], refused.json()), ('1', {'reason': 'too_many_documents'}))
-        self.assertEqual(ask(self.address, '/health').status, 200)    # others are not counted
-        wait_until(lambda: ask(self.address, '/keys').status == 200, 2, 'the next document')
+        self.assertEqual(set(others), {200})    # what costs no signature is not counted
+        wait_until(lambda: ask(self.address, '/attestation').status == 200, 2, 'the next document')
 
 
 class TooLarge(Driver):

@@ -196,6 +196,10 @@ MUTANTS = {
     'a newer version renews the lease': ([
         ("local theirs = tonumber(", "if verb == 'beat' then\n	call('ZADD', WORKERS, num(now + lease), worker)\nend\nlocal theirs = tonumber(")],
         'protocol', ['test_version']),
+    'only a join publishes': ([("if #ARGV > 6 then", "if verb == 'join' and #ARGV > 6 then")], 'protocol', ['test_beat_publishes']),
+    'who is no member publishes': ([
+        ("elseif tonumber(call('ZSCORE', WORKERS, worker)", "elseif #ARGV < 7 and tonumber(call('ZSCORE', WORKERS, worker)")], 'protocol',
+        ['test_beat_publishes']),
     'a POST that has left is refused as cancelled': ([
         ("if not sent and (j.why == 'cancelled' or j.why", "if (j.why == 'cancelled' and not sent or j.why")], 'protocol',
         ['test_a_post_that_has_left_is_recorded_although_it_was_to_be_cancelled']),

@@ -52,6 +52,20 @@ class Beat(ProtocolCase):
         self.assertEqual(self.join('a/1')[0], 'OK')
         self.assertEqual(rq.stream(self.r, 'attestations'), [{'keys': 'k', 'worker': 'a/1'}])
 
+    def test_beat_publishes(self):
+        """A member, and nobody else; also when out of memory; any bytes."""
+        raw = bytes(range(256)) * 20
+        self.r('CONFIG', 'SET', 'maxmemory', 1)
+        self.assertEqual(self.call('beat', 'w/1', SECOND, 'beat', self.now, 1, '', 'keys', 'k', 'document', raw)[0], 'OK')
+        self.assertEqual(self.call('beat', 'x/1', SECOND, 'beat', self.now, 1, '', 'keys', 'k'), ['FENCED'])
+        self.assertEqual(self.call('beat', 'w/1', SECOND, 'leave', self.now, 1, '', 'keys', 'k')[0], 'OK')
+        self.assertEqual(rq.stream(self.r, 'attestations'), [{'keys': 'k', 'document': raw}])
+
+    def test_newer_version_publishes_nothing(self):
+        self.r('HSET', '{q}:meta', 'version', 2)
+        self.assertEqual(self.call('beat', 'w/1', SECOND, 'beat', self.now, 1, '', 'keys', 'k'), ['VERSION', '2'])
+        self.assertEqual(rq.stream(self.r, 'attestations'), [])
+
     def test_counts(self):
         self.r('XADD', '{q}:dead', '*', 'a', 'b')
         self.r('ZADD', '{q}:unknown', 1, 'a', 2, 'b')

@@ -12,6 +12,7 @@
 #include "tests/scenario/net.h"
 #include "tests/scenario/redis.h"
 #include "tests/scenario/scenario.h"
+#include "worker/base/text.h"
 
 static bool is_final(const char *state)
 {
@@ -23,19 +24,42 @@ static bool is_final(const char *state)
 	return false;
 }
 
+/* What the receipt names must stand in `attestations` by now, from the worker that signed it. */
+static void check_document(const struct redis_result *r, const struct receipt *receipt, const uint8_t key[32])
+{
+	char sha256[65], key_hex[65];
+	const char *argv[] = { sha256, key_hex };
+	if (receipt->document.n != 32) {
+		scenario_fail("the receipt of %s %s names no document", r->sid, r->office);
+		return;
+	}
+	text_hex(receipt->document, sha256);
+	text_hex(span_of(key, 32), key_hex);
+	const char *entry = redis_check("published", argv, 2);
+	struct letter_known *k = letter_find(r->sid, r->office);
+	if (entry[0] < '0' || entry[0] > '9')
+		scenario_fail("the document that the receipt of %s %s names %s", r->sid, r->office, entry);
+	if (k != NULL)
+		k->named = parse_number(entry);
+}
+
 /* Signed by a worker of this scenario, about this job, with this outcome. */
 static void check_receipt(const struct redis_result *r)
 {
 	struct receipt receipt = { 0 };
-	const uint8_t *key;
+	const uint8_t *key, *signer = NULL;
 	enum err e = ERR_CRYPTO;
-	for (size_t i = 0; e != ERR_OK && (key = fleet_receipt_key(i)) != NULL; i++)
+	for (size_t i = 0; e != ERR_OK && (key = fleet_receipt_key(i)) != NULL; i++) {
 		e = receipt_verify(span_of(r->receipt, r->receipt_n), key, &receipt);
+		signer = key;
+	}
 	if (e != ERR_OK)
 		scenario_fail("the receipt of %s %s is not genuine", r->sid, r->office);
 	if (!span_eq_str(receipt.sid, r->sid) || !span_eq_str(receipt.office, r->office) ||
 	    !span_eq_str(receipt.outcome, r->outcome))
 		scenario_fail("the receipt of %s %s says something else", r->sid, r->office);
+	if (e == ERR_OK)
+		check_document(r, &receipt, signer);
 }
 
 void account_results(void)

@@ -273,6 +273,22 @@ function check.result(seen)
 	return e.sid, e.office, e.state, e.outcome, e.receipt, wrong and e.sid .. ' ' .. e.office .. ': ' .. wrong or ''
 end
 
+-- Which entry of `attestations` has the document with this hash, published by the worker with this receipt key; or what
+-- is wrong.
+function check.published(sha256, receipt_key)
+	for n = 1, 1e6 do
+		local flat = door.nth(key('attestations'), n)
+		if not flat then
+			return 'is not in `attestations`'
+		end
+		local e = fields(flat)
+		if e.document_sha256 == sha256 then
+			local whole = e.document and e.statement and #e.document > 256 and e.receipt_key == receipt_key
+			return whole and tostring(n) or 'stands there without its bytes, or under another key'
+		end
+	end
+end
+
 -- Expectations -----------------------------------------------------------------------------------
 
 local UNIT = {us = 1, ms = 1e3, s = 1e6, m = 60e6, h = 3600e6, d = 86400e6}

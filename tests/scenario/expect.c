@@ -9,6 +9,7 @@
 
 #include "tests/scenario/chamber.h"
 #include "tests/scenario/fleet.h"
+#include "tests/scenario/letter.h"
 #include "tests/scenario/redis.h"
 #include "tests/scenario/scenario.h"
 #include "tests/scenario/steps.h"
@@ -247,6 +248,16 @@ static struct fleet_worker *worker(const char *name)
 	return f;
 }
 
+/* named SID OFFICE N: the newest receipt names the document of the Nth entry of `attestations`. */
+static const char *expect_named(const char *const *w, size_t n)
+{
+	scenario_need(n == 3, "named SID OFFICE N");
+	account_results();
+	const struct letter_known *k = letter_find(w[0], w[1]);
+	long long named = k == NULL ? 0 : (long long)k->named;
+	return parse_holds(w[2], named) ? NULL : is("it names %lld", named);
+}
+
 /* ready WORKER yes|REASON */
 static const char *expect_ready(const char *const *w, size_t n)
 {
@@ -278,25 +289,16 @@ static const struct {
 	const char *name;
 	const char *(*fn)(const char *const *word, size_t n);
 } expectations[] = {
-	{ "job", expect_job },
-	{ "sub", expect_sub },
-	{ "entry", expect_entry },
-	{ "entries", expect_entries },
-	{ "result", expect_result },
-	{ "hold", expect_hold },
-	{ "breaker", expect_breaker },
-	{ "length", expect_length },
-	{ "store", expect_store },
-	{ "posts", expect_posts },
-	{ "rate", expect_rate },
-	{ "gap", expect_gap },
-	{ "order", expect_order },
-	{ "last", expect_last },
-	{ "taken", expect_taken },
-	{ "by", expect_by },
-	{ "log", expect_log },
-	{ "ready", expect_ready },
-	{ "in-flight", expect_in_flight },
+	{ "job", expect_job },         { "sub", expect_sub },
+	{ "entry", expect_entry },     { "entries", expect_entries },
+	{ "result", expect_result },   { "hold", expect_hold },
+	{ "breaker", expect_breaker }, { "length", expect_length },
+	{ "store", expect_store },     { "posts", expect_posts },
+	{ "rate", expect_rate },       { "gap", expect_gap },
+	{ "order", expect_order },     { "last", expect_last },
+	{ "taken", expect_taken },     { "by", expect_by },
+	{ "log", expect_log },         { "named", expect_named },
+	{ "ready", expect_ready },     { "in-flight", expect_in_flight },
 	{ "runs", expect_runs },
 };
 

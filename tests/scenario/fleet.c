@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/scenario/fleet.h"
 
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@ struct fleet_worker {
 	struct keyring *ring;
 	struct receipt_key *receipt_key;
 	struct engine *engine; /* NULL: not running */
+	unsigned published;
 	bool drained;
 };
 
@@ -36,10 +38,12 @@ static struct setting settings[SETTINGS_MAX];
 static size_t n_settings;
 static uint8_t receipt_keys[KEYS_MAX][32];
 static size_t n_receipt_keys;
+static bool documented;
 
 /* --- configuration ----------------------------------------------------------------------------- */
 
 static const char *const defaults[][2] = {
+	{ "attest.device", "nsm" },
 	{ "keys.source", "boot" },
 	{ "house.agent", "Sample Civic Relay LLC" },
 	{ "house.agent_ack_email", "acks@example.org" },
@@ -161,6 +165,66 @@ static struct fleet_worker *make(const char *name)
 	return w;
 }
 
+void fleet_documented(bool yes)
+{
+	documented = yes;
+}
+
+static void add_line(const struct keyring_key *k, struct buf *out)
+{
+	char hex[65];
+	text_hex(span_of(k->public_key, sizeof(k->public_key)), hex);
+	buf_add_str(out, out->n > 0 ? "\n" : "");
+	buf_add_str(out, keyring_profile_name(k->profile));
+	buf_add_str(out, " ");
+	buf_add_str(out, k->id);
+	buf_add_str(out, " ");
+	buf_add_str(out, hex);
+}
+
+/* Bytes of all kinds, other ones each time. */
+static void make_document(struct fleet_worker *w, struct buf *out)
+{
+	for (unsigned i = 0; i < 256; i++)
+		buf_add_byte(out, (uint8_t)i);
+	buf_add(out, receipt_key_public(w->receipt_key), 32);
+	buf_add_uint(out, ++w->published);
+}
+
+void fleet_publish(struct fleet_worker *w)
+{
+	struct engine_publication p = { .statement = span_lit("\xa0\r\n$5\r\n\0"), .bundle = w->published + 1 };
+	struct buf keys, document;
+	buf_init(&keys, 8192);
+	buf_init(&document, 1024);
+	for (size_t i = 0; i < keyring_count(w->ring); i++)
+		add_line(keyring_at(w->ring, i), &keys);
+	make_document(w, &document);
+	p.keys = span_buf(&keys);
+	p.document = span_buf(&document);
+	crypto_hash_sha256(p.document_sha256, document.p, document.n);
+	memset(p.pcr0, 'a', sizeof(p.pcr0) - 1);
+	struct sim_process *before = sim_enter(&w->process);
+	engine_publish(w->engine, &p);
+	sim_enter(before);
+	buf_clear(&keys);
+	buf_clear(&document);
+}
+
+void fleet_trouble(struct fleet_worker *w, const char *reason)
+{
+	struct sim_process *before = sim_enter(&w->process);
+	engine_set_trouble(w->engine, reason);
+	sim_enter(before);
+}
+
+void fleet_grant(struct fleet_worker *w, bool granted)
+{
+	struct job_signer s = { .kid = LETTER_OTHER_KID };
+	memcpy(s.public_key, letter_other_signer(), sizeof(s.public_key));
+	engine_set_granted(w->engine, &s, granted);
+}
+
 const char *fleet_start(const char *name, const char *machine, bool full_ring)
 {
 	struct fleet_worker *w = make(name);
@@ -179,11 +243,14 @@ const char *fleet_start(const char *name, const char *machine, bool full_ring)
 		.api_key = { "house-key", "senate-key" },
 		.version = "scenario",
 		.machine = machine,
+		.attested = true,
 	};
 	struct sim_process *before = sim_enter(&w->process);
 	enum err e = engine_new(&w->process.loop, &o, &w->engine, &key, &rule);
 	sim_enter(before);
 	BUG_ON(e != ERR_OK);
+	if (documented)
+		fleet_publish(w);
 	return NULL;
 }
 
@@ -301,6 +368,7 @@ void fleet_reset(void)
 	n_workers = 0;
 	n_settings = 0;
 	n_receipt_keys = 0;
+	documented = true;
 	fleet_log_reset();
 	for (size_t i = 0; i < sizeof(defaults) / sizeof(defaults[0]); i++)
 		fleet_config("", defaults[i][0], defaults[i][1]);

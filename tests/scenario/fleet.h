@@ -22,6 +22,13 @@ void fleet_config(const char *name, const char *key, const char *value);
 struct fleet_worker *fleet_find(const char *name);
 /* What is wrong with the configuration, or NULL. `machine` as in struct engine_options; `full_ring`: letter.h. */
 const char *fleet_start(const char *name, const char *machine, bool full_ring);
+/* Publishes keys and a new attestation document, made up. Each worker does so when it is started, unless nothing is
+ * `documented`. */
+void fleet_publish(struct fleet_worker *w);
+void fleet_documented(bool documented);
+/* engine_set_trouble(), and engine_set_granted() of the other signer of letter.h. */
+void fleet_trouble(struct fleet_worker *w, const char *reason);
+void fleet_grant(struct fleet_worker *w, bool granted);
 struct sim_process *fleet_process(struct fleet_worker *w);
 bool fleet_runs(const struct fleet_worker *w);
 void fleet_kill(struct fleet_worker *w);

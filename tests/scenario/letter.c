@@ -14,7 +14,7 @@
 #define ENVIRONMENT "sandbox"
 
 static uint8_t signer_public[crypto_sign_PUBLICKEYBYTES], signer_secret[crypto_sign_SECRETKEYBYTES];
-static uint8_t other_secret[crypto_sign_SECRETKEYBYTES];
+static uint8_t other_public[crypto_sign_PUBLICKEYBYTES], other_secret[crypto_sign_SECRETKEYBYTES];
 static uint8_t ring_secret[KEYS][32], ring_public[KEYS][32];
 static char ring_id[KEYS][KEYRING_ID_MAX + 1];
 static struct letter_known known[KNOWN_MAX];
@@ -22,9 +22,8 @@ static size_t n_known;
 
 void letter_reset(void)
 {
-	uint8_t unused[crypto_sign_PUBLICKEYBYTES];
 	crypto_sign_keypair(signer_public, signer_secret);
-	crypto_sign_keypair(unused, other_secret);
+	crypto_sign_keypair(other_public, other_secret);
 	for (int i = 0; i < KEYS; i++) {
 		randombytes_buf(ring_secret[i], sizeof(ring_secret[i]));
 		BUG_ON(crypto_scalarmult_base(ring_public[i], ring_secret[i]) != 0);
@@ -38,13 +37,19 @@ const uint8_t *letter_signer(void)
 	return signer_public;
 }
 
+const uint8_t *letter_other_signer(void)
+{
+	return other_public;
+}
+
 struct keyring *letter_ring(bool full)
 {
 	static const char *const context[] = { CONTEXT };
+	static const struct keyring_times since_ever = { 0 };
 	struct keyring *r = keyring_new();
 	for (int i = 0; i < (full ? KEYS : 2); i++) {
-		enum err e = i % 2 == 0 ? keyring_add(r, KEYRING_WITNESS, ring_secret[i], context, 1)
-					: keyring_add(r, KEYRING_LETTER, ring_secret[i], NULL, 0);
+		enum err e = i % 2 == 0 ? keyring_add(r, KEYRING_WITNESS, ring_secret[i], context, 1, &since_ever)
+					: keyring_add(r, KEYRING_LETTER, ring_secret[i], NULL, 0, &since_ever);
 		BUG_ON(e != ERR_OK);
 	}
 	return r;
@@ -189,7 +194,7 @@ void letter_make(const struct letter_options *o, struct buf *job)
 	j.fields = span_buf(&fields);
 	BUG_ON(seal(o, &j, &envelope) != ERR_OK);
 	j.envelope = span_buf(&envelope);
-	BUG_ON(job_sign(&j, span_str(o->other_signer ? "stranger" : LETTER_KID),
+	BUG_ON(job_sign(&j, span_str(o->other_signer ? LETTER_OTHER_KID : LETTER_KID),
 			o->other_signer ? other_secret : signer_secret, job) != ERR_OK);
 	if (o->broken)
 		job->p[job->n - j.envelope.n - 8] ^= 1;

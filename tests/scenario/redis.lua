@@ -20,12 +20,13 @@ local scripts = {}
 local full = false -- out of memory
 local read_only = false -- too few replicas, or demoted: what an error of each write says
 local dirty = false -- the script that runs has written
+local servers = 1 -- which start of which server this is
 
 -- The server -------------------------------------------------------------------------------------
 
 function command.INFO()
 	local memory = full and 1048576 or 65536
-	return '# Server\r\nredis_version:7.0.15\r\n# Persistence\r\nloading:0\r\n# Memory\r\nused_memory:' .. memory ..
+	return '# Server\r\nredis_version:7.0.15\r\nrun_id:' .. servers .. '\r\n# Persistence\r\nloading:0\r\n# Memory\r\nused_memory:' .. memory ..
 		'\r\nmaxmemory:1048576\r\nmaxmemory_policy:noeviction\r\n# Replication\r\nrole:master\r\n'
 end
 
@@ -266,8 +267,9 @@ function door.snapshot()
 	return copy(store.db)
 end
 
-function door.restore(snapshot)
+function door.restore(snapshot) -- by another server
 	store.db = copy(snapshot)
+	servers = servers + 1
 end
 
 function door.full(on)

@@ -269,17 +269,20 @@ static void do_config(const char *const *w)
 static void start(const char *name, const char *const *w)
 {
 	const char *machine = "";
-	bool full = false;
+	bool full = false, documented = true;
 	const struct fleet_worker *f = fleet_find(name);
 	scenario_need(f == NULL || !fleet_runs(f), "it runs already");
 	for (; *w != NULL; w++) {
 		if (word_is(*w, "full-ring"))
 			full = true;
+		else if (word_is(*w, "undocumented"))
+			documented = false;
 		else if (word_is(*w, "machine") && w[1] != NULL)
 			machine = *++w;
 		else
 			scenario_fail("\"%s\" is not expected here", *w);
 	}
+	fleet_documented(documented);
 	const char *why = fleet_start(name, machine, full);
 	if (why != NULL)
 		scenario_fail("%s", why);
@@ -305,9 +308,21 @@ static void do_worker(const char *const *w)
 		need_end(w[3]);
 		return;
 	}
+	if (word_is(verb, "trouble")) {
+		static char reason[40];
+		scenario_need(w[2] != NULL, "worker NAME trouble REASON");
+		snprintf(reason, sizeof(reason), "%s", w[2]);
+		fleet_trouble(f, word_is(w[2], "over") ? NULL : reason);
+		need_end(w[3]);
+		return;
+	}
 	need_end(w[2]);
 	if (word_is(verb, "kill"))
 		fleet_kill(f);
+	else if (word_is(verb, "publish"))
+		fleet_publish(f);
+	else if (word_is(verb, "grant") || word_is(verb, "ungrant"))
+		fleet_grant(f, word_is(verb, "grant"));
 	else if (word_is(verb, "stop") || word_is(verb, "cont"))
 		fleet_stop(f, word_is(verb, "stop"));
 	else if (word_is(verb, "drain"))

@@ -53,6 +53,13 @@ class Metadata:
             self.current = name
         return name
 
+    def expire(self):
+        """All credentials that were handed out are over, whatever they say, and there are new ones."""
+        with self.lock:
+            for name, (secret, token, _expires) in self.issued.items():
+                self.issued[name] = (secret, token, 0)
+        return self.rotate()
+
     def find(self, access_key):
         with self.lock:
             return self.issued.get(access_key)

@@ -36,6 +36,9 @@ DATA_KEY = 32
 VERIFIER_TIMEOUT_S = 20
 ERRORS = {"access_denied": (400, "AccessDeniedException"), "throttle": (400, "ThrottlingException"),
           "internal": (500, "KMSInternalException")}
+# What a key is when it is not in use any more, and what is said of it.
+STATES = {"enabled": None, "disabled": "DisabledException", "pending_deletion": "KMSInvalidStateException",
+          "deleted": "NotFoundException"}
 CHANGES = ("no_recipient", "plaintext", "other_key", "bad_base64", "duplicate", "wrong_length", "other_recipient",
            "oversized", "oversized_sealed")
 WIRE = ("slow", "cut", "stall")
@@ -73,8 +76,8 @@ def verify_document(command, document, directory):
         file.flush()
         words = shlex.split(command)
         words = [word.replace("{}", file.name) for word in words] if "{}" in command else words + [file.name]
-        done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=VERIFIER_TIMEOUT_S,
-                              check=False)
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                              timeout=VERIFIER_TIMEOUT_S, check=False)
     try:
         facts = json.loads(done.stdout)
         if facts["code"] != "ok":
@@ -91,6 +94,7 @@ class Key:
     def __init__(self, arn, policy):
         self.arn = arn
         self.policy = Policy(policy)
+        self.state = "enabled"
         self.secret = AESGCM(AESGCM.generate_key(256))
         self.prefix = BLOB_MAGIC + arn.rpartition("/")[2].encode()
 
@@ -224,13 +228,15 @@ class Service:
         if not isinstance(context, dict) or not all(isinstance(value, str) for value in context.values()):
             raise KmsError("SerializationException")
         key = self.keys.get(member(request, "KeyId", str))
-        if key is None:
-            raise KmsError("NotFoundException")
+        if key is None or key.state == "deleted":
+            raise KmsError("NotFoundException", "Key '%s' does not exist" % request["KeyId"])
         record.update(key=key.arn, context=context)
         pcrs, recipient = self.recipient(request)
         record["pcr0"] = pcrs.get(0) if pcrs else None
         if not key.policy.allows(operation, context, pcrs):
             raise denied("not authorized to perform: kms:%s on resource: %s" % (operation, key.arn))
+        if STATES[key.state] is not None:
+            raise KmsError(STATES[key.state], "%s is %s." % (key.arn, key.state.replace("_", " ")))
         return self.perform(operation, request, key, context, recipient, action)
 
     def recipient(self, request):

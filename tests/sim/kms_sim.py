@@ -19,12 +19,17 @@ Control: every command is an object with `cmd`; every answer has `ok` and, if fa
     {"cmd": "clear"}                             remove all fault rules
     {"cmd": "shape", "shape": "A" | "A16" | "B"} of CiphertextForRecipient, kms_cms.py
     {"cmd": "policy", "policy": {...}, "key": ARN}
+    {"cmd": "state", "state": "enabled" | "disabled" | "pending_deletion" | "deleted", "key": ARN}
+    {"cmd": "unwrap", "key": ARN, "blob": BASE64, "context": {...}}    answers what only an enclave gets: {"plaintext": HEX}
     {"cmd": "tls", "cert": "kms" | "kms-expired" | "kms-wrong-host" | "kms-other-ca"}
     {"cmd": "imds", "fault": NAME | null}        kms_imds.py
     {"cmd": "rotate", "lifetime_s": 3600}        new credentials of the role; answers the access key
+    {"cmd": "expire"}                            all credentials are over, whatever they say; new ones, as above
+    {"cmd": "credentials"}                       what the metadata service hands out: {"json": TEXT}
 """
 
 import argparse
+import base64
 import http.server
 import json
 import os
@@ -40,7 +45,7 @@ import time
 import pki
 from kms_imds import FAULTS, Metadata
 from kms_policy import BadPolicy
-from kms_service import Key, Service
+from kms_service import STATES, Key, Service
 
 BODY_MAX = 1 << 20
 TIMEOUT_S = 60
@@ -272,6 +277,15 @@ class Simulator:
             # The key stays: what it wrapped can still be opened.
             self.service.keys[arn].policy = Key(arn, policy).policy
 
+    def do_state(self, state, key):
+        if state not in STATES:
+            raise ValueError("state is one of %s" % ", ".join(STATES))
+        self.service.keys[key].state = state
+
+    def do_unwrap(self, key, blob, context):
+        """For a test that must know what to look for."""
+        return {"plaintext": self.service.keys[key].unwrap(base64.b64decode(blob), context).hex()}
+
     def do_tls(self, cert):
         if cert not in CERTIFICATES:
             raise ValueError("cert is one of %s" % ", ".join(CERTIFICATES))
@@ -288,6 +302,12 @@ class Simulator:
 
     def do_rotate(self, lifetime_s=None):
         return {"access_key": self.metadata.rotate(lifetime_s)}
+
+    def do_expire(self):
+        return {"access_key": self.metadata.expire()}
+
+    def do_credentials(self):
+        return {"json": self.metadata.credentials().decode()}
 
 
 def run(simulator, options):

@@ -137,6 +137,15 @@ class Operations(Case):
         self.error("UnknownOperationException", "Decrypt", good, 404, path="/x")
         self.error("UnknownOperationException", "Decrypt", b"", 404, method="GET")
 
+    def test_states_of_a_key(self):
+        self.addCleanup(self.sim.cmd, "state", state="enabled", key=self.arn)
+        for state, answer in (("disabled", "DisabledException"), ("pending_deletion", "KMSInvalidStateException"),
+                              ("deleted", "NotFoundException")):
+            self.sim.cmd("state", state=state, key=self.arn)
+            self.error(answer, "GenerateDataKey", self.generate())
+        self.sim.cmd("state", state="enabled", key=self.arn)
+        self.assertEqual(self.post("GenerateDataKey", self.generate())[0], 200)
+
     def test_recipients(self):
         def with_recipient(*arguments, **options):
             return self.generate(Recipient=self.recipient(*arguments, **options))

@@ -11,7 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "attest/grant.h"
 #include "attest/receipt.h"
+#include "attest/statement.h"
 #include "cwc/cwc.h"
 #include "queue/envelope.h"
 #include "queue/witness.h"
@@ -23,6 +25,8 @@
 #define CONTEXT   "voter-protocol-witness-encryption-v1"
 #define NOW       1800000000
 #define EXPIRES   (NOW + 86400)
+#define HOUR      3600
+#define DAY       86400
 #define EPHEMERAL 0x22
 #define ARENA     (ENVELOPE_PLAIN_MAX + ENVELOPE_MAX)
 
@@ -316,6 +320,103 @@ static json_t *receipt_vector(void)
 	return o;
 }
 
+/* A ring of five keys, as a rotation at NOW leaves it; secrets of 32 bytes 0x11 to 0x15. */
+static struct keyring *make_ring(void)
+{
+	static const enum keyring_profile profile[] = { KEYRING_WITNESS, KEYRING_LETTER, KEYRING_SECRET,
+							KEYRING_WITNESS, KEYRING_LETTER };
+	static const struct keyring_times t[] = {
+		{ NOW - 30 * DAY, NOW - 30 * DAY, NOW + HOUR, NOW + HOUR + 31 * DAY },
+		{ NOW - 30 * DAY, NOW - 30 * DAY, NOW + HOUR, NOW + HOUR + 31 * DAY },
+		{ NOW - 30 * DAY, NOW - 30 * DAY, 0, 0 },
+		{ NOW, NOW + HOUR, 0, 0 },
+		{ NOW, NOW + HOUR, 0, 0 },
+	};
+	static const char *const context[] = { CONTEXT }, *const own[] = { "commons-witness-encryption-v1" };
+	struct keyring *r = keyring_new();
+
+	must(keyring_default_contexts(r, context, 1) == ERR_OK, "contexts");
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		uint8_t secret[32];
+
+		memset(secret, 0x11 + (int)i, sizeof(secret));
+		must(keyring_add(r, profile[i], secret, own, i == 0 ? 1 : 0, &t[i]) == ERR_OK, "ring");
+	}
+	return r;
+}
+
+static void set_ring(json_t *o, const struct keyring *r, struct buf *keys)
+{
+	struct keyring *back = keyring_new();
+	struct buf b;
+
+	buf_init(&b, KEYRING_WRITTEN_MAX);
+	keyring_write(r, &b);
+	must(keyring_read(back, span_buf(&b)) == ERR_OK && keyring_count(back) == keyring_count(r), "keyring_read");
+	set_hex(o, "ring", span_buf(&b));
+	keyring_write_public(r, keys);
+	set_hex(o, "keys", span_buf(keys));
+	buf_clear(&b);
+	keyring_free(back);
+}
+
+/* The example of section 11, of which the statement has the hash. */
+static void hash_grant(uint8_t ret_hash[STATEMENT_GRANT_SIZE])
+{
+	struct grant g = { .environment = span_lit("sandbox"),
+			   .queue = span_lit("q"),
+			   .authority = span_lit("authority-1"),
+			   .serial = 3,
+			   .n_signers = 1 };
+	uint8_t seed[32], public_key[32], secret[64];
+	struct buf b;
+
+	memcpy(g.signer[0].kid, APP_KID, sizeof(APP_KID));
+	memcpy(g.signer[0].public_key, make_keys().app_public, 32);
+	g.signer[0].not_before_s = NOW;
+	g.signer[0].not_after_s = NOW + 365 * DAY;
+	memset(seed, 0x99, sizeof(seed));
+	crypto_sign_seed_keypair(public_key, secret, seed);
+	buf_init(&b, GRANT_MAX);
+	must(grant_sign(&g, secret, &b) == ERR_OK, "grant_sign");
+	crypto_hash_sha256(ret_hash, b.p, b.n);
+	buf_clear(&b);
+}
+
+static json_t *statement_vector(void)
+{
+	uint8_t grant[STATEMENT_GRANT_SIZE];
+	struct receipt_key *k = receipt_key_new();
+	struct keyring *r = make_ring();
+	uint8_t hash[STATEMENT_HASH_SIZE];
+	json_t *o = json_object();
+	struct statement s, back;
+	struct buf keys, b;
+
+	buf_init(&keys, KEYRING_WRITTEN_MAX);
+	buf_init(&b, STATEMENT_MAX);
+	set_ring(o, r, &keys);
+	hash_grant(grant);
+	s = (struct statement){ .environment = span_lit("sandbox"),
+				.queue = span_lit("q"),
+				.release = span_lit("1.0.0"),
+				.bundle = 2,
+				.grant = span_of(grant, sizeof(grant)),
+				.receipt_key_id = span_str(receipt_key_id(k)),
+				.keys = span_buf(&keys) };
+	memcpy(s.receipt_key, receipt_key_public(k), sizeof(s.receipt_key));
+	must(statement_write(&s, &b) == ERR_OK, "statement_write");
+	must(statement_read(span_buf(&b), &back) == ERR_OK, "statement_read");
+	statement_hash(span_buf(&b), hash);
+	set_hex(o, "bytes", span_buf(&b));
+	set_hex(o, "hash", span_of(hash, sizeof(hash)));
+	buf_clear(&keys);
+	buf_clear(&b);
+	keyring_free(r);
+	receipt_key_free(k);
+	return o;
+}
+
 static json_t *keys_vector(const struct keys *k)
 {
 	json_t *o = json_object();
@@ -346,6 +447,7 @@ int main(void)
 	json_object_set_new(all, "letter", letter_vector(&k));
 	json_object_set_new(all, "witness", witness_vector(&k));
 	json_object_set_new(all, "receipt", receipt_vector());
+	json_object_set_new(all, "statement", statement_vector());
 	must(json_dumpf(all, stdout, JSON_INDENT(1) | JSON_PRESERVE_ORDER) == 0, "output");
 	putchar('\n');
 	json_decref(all);

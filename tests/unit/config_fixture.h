@@ -26,6 +26,7 @@ struct setting {
 
 static const struct setting base[] = {
 	{ "jobs", "signer", "app-1 " HEX64 },
+	{ "attest", "device", "none" },
 	{ "house", "agent", "Sample Civic Relay LLC" },
 	{ "house", "agent_ack_email", "acks@example.org" },
 	{ "house", "agent_contact_name", "Robin Sample" },

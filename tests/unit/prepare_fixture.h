@@ -169,14 +169,17 @@ static void set_taken(struct world *w)
 static void make_ring(struct world *w)
 {
 	static const char *const context[] = { CONTEXT_1 };
+	const struct keyring_times since_ever = { 0 };
 	uint8_t secret[32];
 
 	w->ring = keyring_new();
 	assert_err(keyring_default_contexts(w->ring, context, 1), ERR_OK);
 	memset(secret, 0x11, sizeof(secret));
-	assert_err(keyring_add(w->ring, KEYRING_WITNESS, secret, NULL, 0), ERR_OK);
+	assert_err(keyring_add(w->ring, KEYRING_WITNESS, secret, NULL, 0, &since_ever), ERR_OK);
 	memset(secret, 0x12, sizeof(secret));
-	assert_err(keyring_add(w->ring, KEYRING_LETTER, secret, NULL, 0), ERR_OK);
+	assert_err(keyring_add(w->ring, KEYRING_LETTER, secret, NULL, 0, &since_ever), ERR_OK);
+	memset(secret, 0x13, sizeof(secret));
+	assert_err(keyring_add(w->ring, KEYRING_SECRET, secret, NULL, 0, &since_ever), ERR_OK);
 }
 
 static void fill_config(struct config *c)

@@ -202,27 +202,6 @@ static void test_sizes(void **state)
 	size_gives("nonce", 1025, ATTEST_PAYLOAD_NONCE_SIZE);
 }
 
-/* Empty and absent are two things: who asks for the one does not take the other. */
-static void test_empty_and_null(void **state)
-{
-	const struct span empty = span_lit("");
-	struct signed_document s;
-	int blamed;
-
-	(void)state;
-	signed_start(&s);
-	s.policy.user_data = &empty;
-	assert_code(verify_signed(&s, &blamed), ATTEST_BINDING_USER_DATA);
-	s.payload.user_data.present = true;
-	assert_code(verify_signed(&s, &blamed), ATTEST_OK);
-	s.policy.user_data = NULL;
-	s.policy.nonce = &empty;
-	assert_code(verify_signed(&s, &blamed), ATTEST_BINDING_NONCE);
-	s.payload.nonce.present = true;
-	assert_code(verify_signed(&s, &blamed), ATTEST_OK);
-	signed_stop(&s);
-}
-
 /* --- the map ---------------------------------------------------------------------------------- */
 
 static void map_gives(struct parts *p, struct span head, struct span tail, enum attest_code code)
@@ -288,7 +267,6 @@ int main(void)
 		cmocka_unit_test(test_texts),
 		cmocka_unit_test(test_long_module_id),
 		cmocka_unit_test(test_sizes),
-		cmocka_unit_test(test_empty_and_null),
 		cmocka_unit_test(test_map),
 	};
 

@@ -13,7 +13,7 @@
 #include "worker/base/secret.h"
 
 #define SECRET      "a data key of 32 bytes, no more."
-#define TRIES       1000
+#define TRIES       10000
 #define WRONG_KEYS  8
 #define SHAPES      3
 #define PREFIX_SIZE 512

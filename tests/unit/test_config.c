@@ -89,6 +89,24 @@ static void test_numbers(void **state)
 	assert_bad("house", "answer_max", "2MiB", "must be between 1KiB and 1MiB");
 }
 
+static void test_hashes(void **state)
+{
+	static const char rule[] = "must be 64 hex digits of a SHA-256";
+
+	(void)state;
+	assert_good("house", "api_key_sha256", HEX64);
+	assert_string_equal(conf.chamber[CONFIG_HOUSE].api_key_sha256, HEX64);
+	assert_string_equal(conf.chamber[CONFIG_SENATE].api_key_sha256, "");
+	assert_good("senate", "api_key_sha256", "A1B2C3D4E5F60718293A4B5C6D7E8F90A1B2C3D4E5F60718293A4B5C6D7E8F90");
+	assert_string_equal(conf.chamber[CONFIG_SENATE].api_key_sha256, HEX64);
+	assert_good("house", "api_key_sha256", "");
+	assert_bad("house", "api_key_sha256", HEX64 "0", rule);
+	assert_bad("house", "api_key_sha256", &HEX64[1], rule);
+	assert_bad("house", "api_key_sha256", MARK, rule);
+	assert_bad("house", "api_key_sha256", "g1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f90", rule);
+	assert_bad("house", "api_key_sha256", "a1b2 3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f90", rule);
+}
+
 static void test_durations(void **state)
 {
 	static const char rule[] = "must be a duration in ms, s, min, h or d: a number and, without a space, its unit";
@@ -275,7 +293,7 @@ static void test_alarms_and_replicas(void **state)
 
 static void test_signers(void **state)
 {
-	static const char rule[] = "must be KID HEX64: a key id of 1 to 64 characters";
+	static const char rule[] = "must be KID HEX64 [NOT-BEFORE NOT-AFTER]: a key id of 1 to 64 characters";
 
 	(void)state;
 	assert_good("jobs", "signer", "A.b_c-1   " HEX64);
@@ -288,6 +306,81 @@ static void test_signers(void **state)
 	assert_bad("jobs", "signer", "a 0000000000000000000000000000000000000000000000000000000000000000",
 		   "a public key that is not all zeros");
 	assert_bad("jobs", "signer", "", "needs a value");
+}
+
+static void test_signer_times(void **state)
+{
+	static const char rule[] = "must be KID HEX64 [NOT-BEFORE NOT-AFTER]";
+
+	(void)state;
+	assert_good("jobs", "signer", "a " HEX64);
+	assert_int_equal(conf.signer[0].not_before_s, 0);
+	assert_int_equal(conf.signer[0].not_after_s, 0);
+	assert_good("jobs", "signer", "a " HEX64 "  2026-11-01T00:00:00Z   2026-12-01T00:00:00Z");
+	assert_int_equal(conf.signer[0].not_before_s, 1793491200);
+	assert_int_equal(conf.signer[0].not_after_s, 1796083200);
+	assert_good("jobs", "signer", "a " HEX64 " - 2026-12-01T00:00:00Z");
+	assert_int_equal(conf.signer[0].not_before_s, 0);
+	assert_int_equal(conf.signer[0].not_after_s, 1796083200);
+	assert_good("jobs", "signer", "a " HEX64 " 2026-11-01T00:00:00Z -");
+	assert_int_equal(conf.signer[0].not_before_s, 1793491200);
+	assert_int_equal(conf.signer[0].not_after_s, 0);
+	assert_good("jobs", "signer", "a " HEX64 " - -");
+	assert_bad("jobs", "signer", "a " HEX64 " -", rule);
+	assert_bad("jobs", "signer", "a " HEX64 " - - -", rule);
+	assert_bad("jobs", "signer", "a " HEX64 " 2026-11-01T00:00:00Z", rule);
+	assert_bad("jobs", "signer", "a " HEX64 " 2026-11-01T00:00:00+00:00 -", rule);
+	assert_bad("jobs", "signer", "a " HEX64 " 2026-11-01T00:00:00.5Z -", rule);
+	assert_bad("jobs", "signer", "a " HEX64 " 2026-11-31T00:00:00Z -", rule);
+	assert_bad("jobs", "signer", "a " HEX64 " 1970-01-01T00:00:00Z -", rule);
+	assert_bad("jobs", "signer", "a " HEX64 " - " MARK, rule);
+	assert_bad("jobs", "signer", "a " HEX64 " 2026-11-01T00:00:00Z 2026-11-01T00:00:00Z", "end after it begins");
+}
+
+static void test_authority(void **state)
+{
+	(void)state;
+	assert_good("jobs", "authority", "root-1 " HEX64);
+	assert_string_equal(conf.authority.kid, "root-1");
+	assert_int_equal(conf.authority.public_key[31], 0x90);
+	assert_good("jobs", "authority", "");
+	assert_string_equal(conf.authority.kid, "");
+	assert_bad("jobs", "authority", "root-1 " HEX64 " - -", "must be KID HEX64: a key id");
+	assert_bad("jobs", "authority", MARK, "must be KID HEX64: a key id");
+	assert_bad("jobs", "authority", "a 0000000000000000000000000000000000000000000000000000000000000000",
+		   "a public key that is not all zeros");
+}
+
+static void test_attest_and_keys(void **state)
+{
+	static const char arn[] = "must be the ARN of a KMS key";
+
+	(void)state;
+	assert_good("attest", "device", "nsm");
+	assert_int_equal(conf.device, CONFIG_DEVICE_NSM);
+	assert_int_equal(conf.renew_s, 3 * 3600);
+	assert_int_equal(conf.key_refresh_ms, 60000);
+	assert_int_equal(conf.key_delay_s, 600);
+	assert_int_equal(conf.key_overlap_s, 32 * 86400);
+	assert_string_equal(conf.kms_ca_file, "/etc/cwc-worker/amazon-roots.pem");
+	assert_bad("attest", "device", "tpm", "must be one of: nsm, none");
+	assert_bad("attest", "renew", "299s", "must be between 5min and 1d");
+	assert_bad("keys", "refresh", "99ms", "must be between 100ms and 1h");
+	assert_good("keys", "version_min", "4294967295");
+	assert_int_equal(conf.bundle_version_min, 4294967295u);
+	assert_bad("keys", "version_min", "4294967296", "must be between 0 and 4294967295");
+	assert_bad("keys", "delay", "8d", "must be between 0s and 7d");
+	assert_bad("keys", "overlap", "366d", "must be between 0s and 365d");
+	assert_good("keys", "kms_key", "arn:aws-us-gov:kms:us-gov-west-1:111122223333:key/mrk-1234abcd");
+	assert_string_equal(conf.kms_key, "arn:aws-us-gov:kms:us-gov-west-1:111122223333:key/mrk-1234abcd");
+	assert_bad("keys", "kms_key", "arn:aws:kms:us-east-1:111122223333:alias/" MARK, arn);
+	assert_bad("keys", "kms_key", "arn:aws:s3:us-east-1:111122223333:key/" MARK, arn);
+	assert_bad("keys", "kms_key", "arn:aws:kms:us-east-1:11112222333:key/" MARK, arn);
+	assert_bad("keys", "kms_key", "arn:aws:kms::111122223333:key/" MARK, arn);
+	assert_bad("keys", "kms_key", "arn:aws:kms:us-east-1:111122223333:key/", arn);
+	assert_bad("keys", "kms_key", "arn:aws:kms:us-east-1:111122223333:key/a:" MARK, arn);
+	assert_bad("keys", "kms_key", "arn:aws:kms:us-east-1:111122223333", arn);
+	assert_bad("keys", "kms_key", MARK, arn);
 }
 
 static void test_repeated(void **state)
@@ -319,12 +412,22 @@ static void test_repeated(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_defaults), cmocka_unit_test(test_bool_and_words),
-		cmocka_unit_test(test_numbers),  cmocka_unit_test(test_durations),
-		cmocka_unit_test(test_rates),    cmocka_unit_test(test_texts),
-		cmocka_unit_test(test_places),   cmocka_unit_test(test_windows),
-		cmocka_unit_test(test_breaker),  cmocka_unit_test(test_alarms_and_replicas),
-		cmocka_unit_test(test_signers),  cmocka_unit_test(test_repeated),
+		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_bool_and_words),
+		cmocka_unit_test(test_numbers),
+		cmocka_unit_test(test_hashes),
+		cmocka_unit_test(test_durations),
+		cmocka_unit_test(test_rates),
+		cmocka_unit_test(test_texts),
+		cmocka_unit_test(test_places),
+		cmocka_unit_test(test_windows),
+		cmocka_unit_test(test_breaker),
+		cmocka_unit_test(test_alarms_and_replicas),
+		cmocka_unit_test(test_signers),
+		cmocka_unit_test(test_signer_times),
+		cmocka_unit_test(test_authority),
+		cmocka_unit_test(test_attest_and_keys),
+		cmocka_unit_test(test_repeated),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -119,8 +119,8 @@ static void test_twice(void **state)
 
 	(void)state;
 	assert_int_equal(load_with(with, 3, NULL), ERR_CONFIG);
-	assert_problem("queue.name", "is set twice, first in line 18");
-	assert_int_equal(problems.at[0].line, 22);
+	assert_problem("queue.name", "is set twice, first in line 20");
+	assert_int_equal(problems.at[0].line, 24);
 	assert_no_mark();
 }
 
@@ -264,6 +264,9 @@ static void test_print_and_read(void **state)
 		{ "house", "offices_url", "" },
 		{ "jobs", "signer", "b-2 " HEX64 },
 		{ "jobs", "signer", "c-3 " HEX64 },
+		{ "jobs", "signer", "d-4 " HEX64 " - 2026-12-01T00:00:00Z" },
+		{ "jobs", "authority", "root-1 " HEX64 },
+		{ "keys", "kms_key", "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab" },
 		{ "jobs", "age_max", "90min" },
 		{ "keys", "witness_context", "communique-witness-encryption" },
 		{ "worker", "drain_timeout", "0s" },
@@ -283,6 +286,8 @@ static void test_print_and_read(void **state)
 	print(&first);
 	assert_non_null(strstr(buf_cstr(&first), "\nrate_ceiling = 10/min\n"));
 	assert_non_null(strstr(buf_cstr(&first), "\nsigner = c-3 " HEX64 "\n"));
+	assert_non_null(strstr(buf_cstr(&first), "\nsigner = d-4 " HEX64 " - 2026-12-01T00:00:00Z\n"));
+	assert_non_null(strstr(buf_cstr(&first), "\nauthority = root-1 " HEX64 "\n"));
 	assert_non_null(strstr(buf_cstr(&first), "\nage_max = 90min\n"));
 	memset(&conf, 0, sizeof(conf));
 	if (load(buf_cstr(&first), NULL) != ERR_OK)
@@ -329,9 +334,12 @@ static void test_examples(void **state)
 		assert_non_null(strstr(problems.at[i].rule, "is needed"));
 	uncomment(&measured);
 	uncomment(&host);
-	zeros = strstr((char *)(uintptr_t)buf_cstr(&measured), "00000000");
-	assert_non_null(zeros);
-	memcpy(zeros, HEX64, 64);
+	/* The signer and the authority. */
+	for (size_t i = 0; i < 2; i++) {
+		zeros = strstr((char *)(uintptr_t)buf_cstr(&measured), "00000000");
+		assert_non_null(zeros);
+		memcpy(zeros, HEX64, 64);
+	}
 	if (load(buf_cstr(&measured), buf_cstr(&host)) != ERR_OK)
 		show_problems();
 	assert_int_equal(problems.n, 0);
@@ -365,12 +373,15 @@ static void assert_file_is(const char *name, const struct buf *want)
 	free(got);
 }
 
-/* The files in the repository are those that the table makes. */
+/* The files in the repository are those that the table makes, without what a development build has besides. */
 static void test_example_files(void **state)
 {
 	struct buf b;
 
 	(void)state;
+#ifdef CWC_DEV
+	skip();
+#endif
 	buf_init(&b, 65536);
 	config_example(CONFIG_MEASURED, &b);
 	assert_file_is("cwc-worker.conf", &b);

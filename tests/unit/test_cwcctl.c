@@ -190,6 +190,7 @@ static void test_ring_refuses(void **state)
 {
 	static const char *const bad[] = {
 		"fax " KID " " KEY,
+		"secret " KID " " KEY,
 		"letter " KID,
 		"letter wek-0 " KEY,
 		"letter " KID " 0x" KEY,

@@ -17,6 +17,7 @@
 
 static const char *const defaults[] = { "voter-protocol-witness-encryption-v1", "commons-witness-encryption-v1" };
 static const char *const own[] = { "communique-witness-encryption" };
+static const struct keyring_times since_ever = { 0 };
 
 static void fill(uint8_t secret[32], uint8_t v)
 {
@@ -28,7 +29,7 @@ static void add(struct keyring *r, enum keyring_profile profile, uint8_t v, enum
 	uint8_t secret[32];
 
 	fill(secret, v);
-	assert_err(keyring_add(r, profile, secret, NULL, 0), expected);
+	assert_err(keyring_add(r, profile, secret, NULL, 0, &since_ever), expected);
 }
 
 static void test_id(void **state)
@@ -83,8 +84,8 @@ static void test_full(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < KEYRING_KEYS_MAX; i++)
-		assert_err(keyring_make(r, i % 2 ? KEYRING_LETTER : KEYRING_WITNESS), ERR_OK);
-	assert_err(keyring_make(r, KEYRING_LETTER), ERR_LIMIT);
+		assert_err(keyring_make(r, i % 2 ? KEYRING_LETTER : KEYRING_WITNESS, &since_ever), ERR_OK);
+	assert_err(keyring_make(r, KEYRING_LETTER, &since_ever), ERR_LIMIT);
 	add(r, KEYRING_LETTER, 0x11, ERR_LIMIT);
 	for (size_t i = 0; i < KEYRING_KEYS_MAX; i++)
 		assert_ptr_equal(keyring_find(r, span_str(keyring_at(r, i)->id)), keyring_at(r, i));
@@ -101,7 +102,7 @@ static void test_contexts(void **state)
 	add(r, KEYRING_WITNESS, 1, ERR_OK);
 	add(r, KEYRING_LETTER, 2, ERR_OK);
 	fill(secret, 3);
-	assert_err(keyring_add(r, KEYRING_WITNESS, secret, own, 1), ERR_OK);
+	assert_err(keyring_add(r, KEYRING_WITNESS, secret, own, 1, &since_ever), ERR_OK);
 	assert_int_equal(keyring_at(r, 0)->n_contexts, 1);
 	assert_string_equal(keyring_at(r, 0)->context[0], defaults[0]);
 	assert_int_equal(keyring_at(r, 1)->n_contexts, 0);
@@ -113,7 +114,8 @@ static void test_contexts(void **state)
 	assert_int_equal(keyring_at(r, 2)->n_contexts, 1);
 	assert_string_equal(keyring_at(r, 2)->context[0], own[0]);
 	fill(secret, 4);
-	assert_err(keyring_add(r, KEYRING_LETTER, secret, own, 1), ERR_RANGE);
+	assert_err(keyring_add(r, KEYRING_LETTER, secret, own, 1, &since_ever), ERR_RANGE);
+	assert_err(keyring_add(r, KEYRING_SECRET, secret, own, 1, &since_ever), ERR_RANGE);
 	keyring_free(r);
 }
 
@@ -153,8 +155,8 @@ static void test_dh(void **state)
 	fill(secret, 0x66);
 	fill(peer_secret, 0x55);
 	crypto_scalarmult_base(peer_public, peer_secret);
-	assert_err(keyring_make(r, KEYRING_WITNESS), ERR_OK);
-	assert_err(keyring_add(r, KEYRING_LETTER, secret, NULL, 0), ERR_OK);
+	assert_err(keyring_make(r, KEYRING_WITNESS, &since_ever), ERR_OK);
+	assert_err(keyring_add(r, KEYRING_LETTER, secret, NULL, 0, &since_ever), ERR_OK);
 	assert_int_equal(crypto_scalarmult(expected, peer_secret, keyring_at(r, 1)->public_key), 0);
 	assert_err(keyring_dh(r, keyring_at(r, 1), peer_public, shared), ERR_OK);
 	assert_memory_equal(shared, expected, 32);
@@ -178,7 +180,7 @@ static void test_low_order(void **state)
 	struct keyring *r = keyring_new();
 
 	(void)state;
-	assert_err(keyring_make(r, KEYRING_LETTER), ERR_OK);
+	assert_err(keyring_make(r, KEYRING_LETTER, &since_ever), ERR_OK);
 	for (size_t i = 0; i < sizeof(point) / sizeof(point[0]); i++) {
 		uint8_t p[32], shared[32], before[32];
 

@@ -50,6 +50,27 @@ static void test_good(void **state)
 	assert_int_equal(m.release[1].pcr[2][47], 0xef);
 }
 
+/* Neither of two such releases allows all that the other does. */
+static void test_overlap(void **state)
+{
+	static const char *const good[] = {
+		"release a\npcr0 " HEX "\nrelease b\npcr0 " HEXB "\npcr8 " HEXB,
+		"release a\npcr0 " HEX "\npcr3 " HEXB "\nrelease b\npcr0 " HEX "\npcr8 " HEXB,
+		"release a\npcr0 " HEX "\npcr8 " ZERO "\nrelease b\npcr0 " HEX "\npcr8 " HEXB,
+		"release a\npcr0 " HEX "\npcr8 " ZERO "\nrelease b\npcr0 " HEX "\npcr8 " HEXB "\npcr9 " HEXB,
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		static struct manifest m;
+		const char *rule = "none";
+		unsigned line;
+
+		assert_int_equal(parse(span_str(good[i]), &m, &line, &rule), ERR_OK);
+		assert_int_equal(m.n, 2);
+	}
+}
+
 static void broken(struct span text, unsigned wanted_line, const char *wanted)
 {
 	static struct manifest m;
@@ -78,6 +99,14 @@ static void test_broken(void **state)
 	broken(span_lit("release a\npcr0 " HEX "\npcr0 " HEXB), 3, "this PCR is there twice");
 	broken(span_lit("release a\npcr0 " HEX "\nrelease a"), 3, "this release is there twice");
 	broken(span_lit("release a\npcr0 " HEX "\nrelease b\npcr0 " HEX), 4, "the release above has the measurements");
+	/* One asks for less than the other: in front of it, behind it, with others between. */
+	broken(span_lit("release a\npcr0 " HEX "\nrelease b\npcr0 " HEX "\npcr8 " HEXB), 5,
+	       "another release allows all that the one above");
+	broken(span_lit("release a\npcr0 " HEX "\npcr8 " HEXB "\nrelease b\npcr0 " HEX "\n# end"), 6,
+	       "the release above allows all that another");
+	broken(span_lit("release a\npcr0 " HEX "\npcr3 " ZERO "\npcr8 " HEXB "\nrelease c\npcr0 " HEXB
+			"\nrelease b\npcr8 " HEXB "\npcr0 " HEX "\nrelease d\npcr0 " HEXB "\npcr1 " HEX),
+	       10, "the release above allows all that another");
 	broken(span_lit("release a\npcr0 " ZERO), 2, "PCR0, PCR1 and PCR2 are zero");
 	broken(span_lit("release a\npcr2 " ZERO), 2, "PCR0, PCR1 and PCR2 are zero");
 	broken(span_lit("release a\npcr0 0x" A48 B48), 2, "a PCR must be 96");
@@ -179,8 +208,9 @@ static void test_largest(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_good), cmocka_unit_test(test_broken), cmocka_unit_test(test_cut_off),
-		cmocka_unit_test(test_list), cmocka_unit_test(test_write),  cmocka_unit_test(test_largest),
+		cmocka_unit_test(test_good),    cmocka_unit_test(test_overlap), cmocka_unit_test(test_broken),
+		cmocka_unit_test(test_cut_off), cmocka_unit_test(test_list),    cmocka_unit_test(test_write),
+		cmocka_unit_test(test_largest),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

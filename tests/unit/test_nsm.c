@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "attest/document.h"
 #include "tests/unit/nsm_fixture.h"
 
 static void test_requests(void **state)
@@ -133,6 +134,23 @@ static void test_members(void **state)
 	GIVES(RANDOM, "\xbf\xff", ERR_PROTOCOL);
 	/* A newer device may say more of itself, but no member of ours twice. */
 	GIVES(DESCRIBE, "\xa1\x6b\x44\x65scribeNSM\xa8\x64more\xa1\x01\x82\xf6\x40" DESCRIBE_MEMBERS, ERR_OK);
+	/* ... in maps and arrays of indefinite length, as it writes its own, nested in every way. */
+	GIVES(DESCRIBE,
+	      "\xa1\x6b\x44\x65scribeNSM\xa8\x64more\xbf\x61x\x9f\x01\xf6\xbf\xff\xff\x61x\xff" DESCRIBE_MEMBERS,
+	      ERR_PROTOCOL);
+	GIVES(DESCRIBE,
+	      "\xa1\x6b\x44\x65scribeNSM\xa8\x64more\xbf\x61x\x9f\x01\xf6\xbf\xff\xff\x61x\x00\xff" DESCRIBE_MEMBERS,
+	      ERR_OK);
+	GIVES(DESCRIBE,
+	      "\xbf\x6b\x44\x65scribeNSM\xbf" DESCRIBE_MEMBERS
+	      "\x64more\x9f\xd8\x20\x9f\xff\x82\x9f\x40\xff\xa1\x9f\xff\xbf\xff\xff\xff\xff",
+	      ERR_OK);
+	GIVES(DESCRIBE, "\xa1\x6b\x44\x65scribeNSM\xa8\x64more\x9f\x01" DESCRIBE_MEMBERS, ERR_PROTOCOL);
+	GIVES(DESCRIBE, "\xa1\x6b\x44\x65scribeNSM\xa8\x64more\xff" DESCRIBE_MEMBERS, ERR_PROTOCOL);
+	GIVES(DESCRIBE, "\xa1\x6b\x44\x65scribeNSM\xa8\x64more\x5f\x41\x00\xff" DESCRIBE_MEMBERS, ERR_PROTOCOL);
+	GIVES(DESCRIBE, "\xa1\x6b\x44\x65scribeNSM\xa8\x64more\x9f\x7f\x61x\xff\xff" DESCRIBE_MEMBERS, ERR_PROTOCOL);
+	GIVES(DESCRIBE, "\xa1\x6b\x44\x65scribeNSM\xa8\x64more\x9b\xff\xff\xff\xff\xff\xff\xff\xff" DESCRIBE_MEMBERS,
+	      ERR_PROTOCOL);
 	GIVES(DESCRIBE, "\xa1\x6b\x44\x65scribeNSM\xa8" DESCRIBE_MEMBERS "\x68max_pcrs\x18\x20", ERR_PROTOCOL);
 	/* Another type, another size. */
 	GIVES(DESCRIBE_PCR, "\xa1\x6b\x44\x65scribePCR\xa2\x64lock\x01\x64\x64\x61ta\x58\x30" B48, ERR_PROTOCOL);
@@ -148,6 +166,66 @@ static void test_members(void **state)
 	GIVES(LOCK, "\xa1\x67LockPCR\xa0", ERR_PROTOCOL);
 	GIVES(LOCK, "\x47LockPCR", ERR_PROTOCOL);
 	GIVES(RANDOM, "\x69GetRandom", ERR_PROTOCOL);
+}
+
+/* Eight deep and no deeper, in each of the ways to nest. */
+static void test_depth(void **state)
+{
+	static const struct {
+		struct span open, close;
+	} ways[] = { { SPAN("\x9f"), SPAN("\xff") },
+		     { SPAN("\x81"), SPAN("") },
+		     { SPAN("\xbf\x00"), SPAN("\xff") },
+		     { SPAN("\xa1\x00"), SPAN("") },
+		     { SPAN("\xd8\x20"), SPAN("") } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+		for (unsigned depth = 1; depth < 5000; depth = depth < 10 ? depth + 1 : depth * 4) {
+			struct buf b;
+
+			buf_init(&b, NSM_ANSWER_MAX);
+			buf_add_span(&b, span_lit("\xa1\x6b\x44\x65scribeNSM\xa8" DESCRIBE_MEMBERS "\x64more"));
+			for (unsigned k = 0; k < depth; k++)
+				buf_add_span(&b, ways[i].open);
+			buf_add_byte(&b, 0xf6);
+			for (unsigned k = 0; k < depth; k++)
+				buf_add_span(&b, ways[i].close);
+			assert_int_equal(buf_ok(&b), ERR_OK);
+			gives(DESCRIBE, span_buf(&b), depth <= 8 ? ERR_OK : ERR_PROTOCOL, NSM_NONE);
+			buf_clear(&b);
+		}
+	}
+}
+
+/* What a verifier would refuse, the device is not asked for. */
+static void test_fields(void **state)
+{
+	static const uint8_t bytes[ATTEST_KEY_MAX + 1];
+	static const struct {
+		size_t user_data, nonce, public_key;
+		enum err expected;
+	} cases[] = { { 0, 0, 1, ERR_OK },
+		      { ATTEST_FIELD_MAX, ATTEST_FIELD_MAX, ATTEST_KEY_MAX, ERR_OK },
+		      { ATTEST_FIELD_MAX + 1, 0, 1, ERR_LIMIT },
+		      { 0, ATTEST_FIELD_MAX + 1, 1, ERR_LIMIT },
+		      { 0, 0, ATTEST_KEY_MAX + 1, ERR_LIMIT },
+		      { 0, 0, 0, ERR_LIMIT } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const struct span user_data = span_of(bytes, cases[i].user_data),
+				  nonce = span_of(bytes, cases[i].nonce), key = span_of(bytes, cases[i].public_key);
+		struct nsm n = scripted_nsm();
+		struct buf b;
+
+		buf_init(&b, NSM_ANSWER_MAX);
+		device_says(commands[ATTEST].answer);
+		assert_int_equal(nsm_attest(&n, &user_data, &nonce, &key, &b), cases[i].expected);
+		assert_int_equal(device.calls, cases[i].expected == ERR_OK ? 1 : 0);
+		assert_int_equal(b.n > 0, cases[i].expected == ERR_OK);
+		buf_clear(&b);
+	}
 }
 
 static void test_description(void **state)
@@ -274,6 +352,8 @@ int main(void)
 		cmocka_unit_test(test_every_bit),
 		cmocka_unit_test(test_indefinite_and_permuted),
 		cmocka_unit_test(test_members),
+		cmocka_unit_test(test_depth),
+		cmocka_unit_test(test_fields),
 		cmocka_unit_test(test_description),
 		cmocka_unit_test(test_ceilings),
 		cmocka_unit_test(test_device_errors),

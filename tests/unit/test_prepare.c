@@ -229,7 +229,12 @@ static void test_refused_for_its_signature(void **state)
 	w->config.key_wait_s = 0;
 	expect_refused("job_signer");
 	memcpy(w->signer.kid, APP_KID, sizeof(APP_KID));
+	/* Likewise where all signers come by grants, and none has come yet. */
 	w->x.n_signers = 0;
+	w->config.key_wait_s = 86400;
+	world_run(w);
+	expect_back(w, QUEUE_DEFER, w->now_us + 15 * SECOND, "");
+	w->config.key_wait_s = 0;
 	expect_refused("job_signer");
 	w->x.n_signers = 1;
 	flip_signature();

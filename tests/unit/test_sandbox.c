@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -140,6 +141,7 @@ static const struct row rows[] = {
 	{ "mmap PROT_EXEC", DIES, DIES, EPERM, EPERM, CALL(mmap, 0, sizeof(page), PROT_READ | PROT_EXEC, ANON, -1) },
 	{ NONE("mprotect PROT_EXEC"), CALL(mprotect, (long)page, sizeof(page), PROT_READ | PROT_EXEC) },
 	{ NONE("memory with a name"), CALL(memfd_create, (long)byte, 0) },
+	{ "a thread begins", LIVES, DIES, DIES, LIVES, CALL(set_robust_list, 0, 0) },
 	{ NONE("a number that is none"), 999, { 0 } },
 };
 
@@ -218,6 +220,53 @@ static void test_threads(void **state)
 #else
 #define SANITIZED false
 #endif
+
+/* What making the engine takes, and nothing else; and that it is over when the second filter is there. */
+static const struct row opening_rows[] = {
+	{ "bind", LIVES, DIES, 0, 0, CALL(bind, -1, (long)byte, 2) },
+	{ "listen", LIVES, DIES, 0, 0, CALL(listen, -1, 1) },
+	{ "mkdir 0700", LIVES, DIES, 0, 0, CALL(mkdirat, AT_FDCWD, (long)nowhere, 0700) },
+	{ "mkdir 0755", DIES, DIES, 0, 0, CALL(mkdirat, AT_FDCWD, (long)nowhere, 0755) },
+	{ "fchmod 0600", LIVES, DIES, 0, 0, CALL(fchmod, -1, 0600) },
+	{ "fchmod 0644", DIES, DIES, 0, 0, CALL(fchmod, -1, 0644) },
+	{ "chmod 0600", LIVES, DIES, 0, 0, CALL(fchmodat, AT_FDCWD, (long)nowhere, 0600) },
+	{ "chmod 0666", DIES, DIES, 0, 0, CALL(fchmodat, AT_FDCWD, (long)nowhere, 0666) },
+	{ "socketpair", LIVES, DIES, 0, 0, CALL(socketpair, AF_UNIX, SOCK_STREAM, 0, (long)byte) },
+	{ "socketpair of another family", DIES, DIES, 0, 0, CALL(socketpair, AF_TIPC, SOCK_STREAM, 0, (long)byte) },
+	{ "a filter", LIVES, DIES, 0, 0, CALL(seccomp, SECCOMP_SET_MODE_FILTER, 0, 0) },
+	{ "the strict mode", DIES, DIES, 0, 0, CALL(seccomp, 0, 0, 0) },
+	{ "prctl", DIES, DIES, 0, 0, CALL(prctl, PR_SET_DUMPABLE, 1) },
+	{ "execve", DIES, DIES, 0, 0, CALL(execve, (long)nowhere, (long)argv, (long)(argv + 1)) },
+	{ "open for writing", DIES, DIES, 0, 0, OPEN(O_WRONLY) },
+	{ "open for reading", LIVES, LIVES, 0, 0, OPEN(O_RDONLY) },
+	{ "TCP", DIES, DIES, 0, 0, SOCKET(AF_INET, SOCK_STREAM, 0) },
+};
+
+/* `enclave` is the column of the first filter, `numbers` that of both. */
+static void test_opening(void **state)
+{
+	const struct sandbox_options o = { .vsock = true, .nsm = true, .opening = true };
+	unsigned wrong = 0;
+
+	(void)state;
+	for (size_t i = 0; i < 2 * sizeof(opening_rows) / sizeof(opening_rows[0]); i++) {
+		const struct row *r = &opening_rows[i / 2];
+		bool narrow = i % 2 != 0;
+		int want = narrow ? r->numbers : r->enclave, got;
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			bool in = sandbox_enter(&o) == ERR_OK && (!narrow || sandbox_narrow(&o) == ERR_OK);
+
+			leave(in ? make(r, want) : OUTSIDE);
+		}
+		got = fate(pid);
+		if (got != want)
+			print_error("%s%s: %d, not %d\n", r->what, narrow ? ", narrowed" : "", got, want);
+		wrong += got != want;
+	}
+	assert_int_equal(wrong, 0);
+}
 
 /* --- more than one call ---------------------------------------------------------------------- */
 
@@ -416,12 +465,12 @@ static int no_dumps(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_enclave),       cmocka_unit_test(test_numbers),
-		cmocka_unit_test(test_names),         cmocka_unit_test(test_threads),
-		cmocka_unit_test(test_status),        cmocka_unit_test(test_connect),
-		cmocka_unit_test(test_abort),         cmocka_unit_test(test_new_thread),
-		cmocka_unit_test(test_older_threads), cmocka_unit_test(test_no_filters),
-		cmocka_unit_test(test_needs),
+		cmocka_unit_test(test_enclave),    cmocka_unit_test(test_numbers),
+		cmocka_unit_test(test_names),      cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_opening),    cmocka_unit_test(test_status),
+		cmocka_unit_test(test_connect),    cmocka_unit_test(test_abort),
+		cmocka_unit_test(test_new_thread), cmocka_unit_test(test_older_threads),
+		cmocka_unit_test(test_no_filters), cmocka_unit_test(test_needs),
 	};
 
 	return cmocka_run_group_tests(tests, no_dumps, NULL);

@@ -328,6 +328,28 @@ static void test_links_are_followed(void **state)
 	expect_error(f->path, 100, ERR_IO);
 }
 
+/* FIPS 180-2, B.1. */
+static void test_hash(void **state)
+{
+	static const char abc[] = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+	char hex[SECRET_HASH_SIZE];
+
+	(void)state;
+	secret_hash(span_lit("abc"), hex);
+	assert_string_equal(hex, abc);
+	assert_true(secret_has_hash(span_lit("abc"), abc));
+	assert_false(secret_has_hash(span_lit("abd"), abc));
+	assert_false(secret_has_hash(span_lit("ab"), abc));
+	assert_true(secret_has_hash(span_lit("anything"), ""));
+	for (size_t i = 0; i < sizeof hex - 1; i++) {
+		memcpy(hex, abc, sizeof hex);
+		hex[i] = hex[i] == '0' ? '1' : '0';
+		assert_false(secret_has_hash(span_lit("abc"), hex));
+		hex[i] = '\0';
+		assert_int_equal(secret_has_hash(span_lit("abc"), hex), i == 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -337,6 +359,7 @@ int main(void)
 		cmocka_unit_test(test_guarded_memory),
 		cmocka_unit_test(test_guard_page),
 		cmocka_unit_test(test_arena),
+		cmocka_unit_test(test_hash),
 		cmocka_unit_test_setup_teardown(test_file_is_read, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_file_is_bounded, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_file_is_private, set_up, tear_down),

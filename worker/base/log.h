@@ -50,7 +50,21 @@ enum log_level { LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
 	X(QUEUE_REPLICAS, "queue_replicas", WARNING)     \
 	X(RECENT_DROPPED, "recent_dropped", WARNING)     \
 	X(BRIDGE_DIAL, "bridge_dial", WARNING)           \
-	X(UNCONFINED, "unconfined", WARNING)
+	X(UNCONFINED, "unconfined", WARNING)             \
+	X(ATTESTED, "attested", INFO)                    \
+	X(UNATTESTED, "unattested", WARNING)             \
+	X(DOCUMENT_READY, "document_ready", INFO)        \
+	X(DOCUMENT_FAILED, "document_failed", WARNING)   \
+	X(CLOCK_SIGNED, "clock_signed", ERROR)           \
+	X(KEYS_MISSING, "keys_missing", WARNING)         \
+	X(KEYS_ASKED, "keys_asked", INFO)                \
+	X(KEY_CHANGED, "key_changed", INFO)              \
+	X(BUNDLE_LOADED, "bundle_loaded", INFO)          \
+	X(BUNDLE_REFUSED, "bundle_refused", ERROR)       \
+	X(SECRET_LOADED, "secret_loaded", INFO)          \
+	X(SECRET_REFUSED, "secret_refused", ERROR)       \
+	X(STORE_FAILED, "store_failed", WARNING)         \
+	X(KMS_FAILED, "kms_failed", WARNING)
 
 enum log_event {
 #define LOG_EVENT_ENUM(e, name, level) LOG_##e,
@@ -79,6 +93,10 @@ enum log_event {
 	X(REASON, "reason", 0)           \
 	X(CONFIG_KEY, "key", 0)          \
 	X(COMMAND, "command", 0)         \
+	X(STATE, "state", 0)             \
+	X(PCR0, "pcr0", 0)               \
+	X(MODULE, "module", 0)           \
+	X(BUNDLE, "bundle", 1)           \
 	X(HTTP_STATUS, "http_status", 1) \
 	X(ATTEMPT, "attempt", 1)         \
 	X(GENERATION, "generation", 1)   \

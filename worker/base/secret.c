@@ -17,6 +17,8 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "worker/base/text.h"
+
 /* free() is not told a size: it stands in front of the block, without harm to its alignment. */
 union json_block {
 	size_t n;
@@ -190,4 +192,22 @@ enum err secret_file(const char *path, size_t max, char **ret_secret)
 	}
 	*ret_secret = p;
 	return ERR_OK;
+}
+
+void secret_hash(struct span secret, char ret_hex[SECRET_HASH_SIZE])
+{
+	uint8_t hash[crypto_hash_sha256_BYTES];
+
+	crypto_hash_sha256(hash, secret.p, secret.n);
+	text_hex(span_of(hash, sizeof(hash)), ret_hex);
+}
+
+bool secret_has_hash(struct span secret, const char *hex)
+{
+	char own[SECRET_HASH_SIZE];
+
+	if (hex[0] == '\0')
+		return true;
+	secret_hash(secret, own);
+	return strlen(hex) == sizeof(own) - 1 && sodium_memcmp(own, hex, sizeof(own)) == 0;
 }

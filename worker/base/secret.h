@@ -34,4 +34,10 @@ void secret_arena_free(struct buf *b);
  * secret_free(). */
 ERR_MUST_CHECK enum err secret_file(const char *path, size_t max, char **ret_secret);
 
+/* The SHA-256 of a secret in lower-case hex: by it a configuration knows a secret that it does not have. */
+#define SECRET_HASH_SIZE 65
+void secret_hash(struct span secret, char ret_hex[SECRET_HASH_SIZE]);
+/* Compares in constant time. With an empty `hex` any secret will do. */
+bool secret_has_hash(struct span secret, const char *hex);
+
 #endif
