@@ -122,7 +122,7 @@ static void put_document(size_t boot, const struct boot *b, size_t i, struct spa
 static void make_document(size_t boot, struct boot *b, size_t i)
 {
 	struct nsm n = { .exchange = nsm_sim_exchange, .arg = b->sim };
-	uint8_t hash[STATEMENT_HASH_SIZE];
+	uint8_t hash[STATEMENT_HASH_SIZE] = { 0 };
 	const struct span user_data = span_of(hash, sizeof(hash));
 	struct buf document;
 
