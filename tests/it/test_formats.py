@@ -199,11 +199,11 @@ class Vectors(unittest.TestCase):
         self.assertEqual([k.get('contexts') for k in s['keys'] if k['profile'] != 'witness'], [None] * 3)
         self.assertEqual(formats.read_ring(self.hex('statement', 'ring')), self.ring())
         active = self.now + 3600
-        for now, expected in ((self.now, 'active active active pending pending'),
-                              (active - 1, 'active active active pending pending'),
-                              (active, 'decrypt-only decrypt-only active active active'),
-                              (active + 31 * DAY, 'destroyed destroyed active active active')):
-            self.assertEqual([formats.key_state(k, now) for k in s['keys']], expected.split())
+        for at, expected in ((self.now, 'active active active pending pending'),
+                             (active - 1, 'active active active pending pending'),
+                             (active, 'decrypt-only decrypt-only active active active'),
+                             (active + 31 * DAY, 'destroyed destroyed active active active')):
+            self.assertEqual([formats.key_state(k, at) for k in s['keys']], expected.split())
 
     def test_statement_refuses(self):
         good = formats.decode(self.hex('statement', 'bytes'))

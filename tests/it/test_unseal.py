@@ -11,7 +11,6 @@ import shlex
 import socket
 import sys
 import threading
-import time
 import unittest
 
 import cbor2
@@ -88,12 +87,10 @@ def ask(address, path, method='GET'):
 
 def post(address, path):
     """One a second is taken."""
-    end = time.monotonic() + 20
-    while True:
+    def taken():
         a = ask(address, path, 'POST')
-        if a.status != 429 or time.monotonic() > end:
-            return a
-        time.sleep(0.1)
+        return a if a.status != 429 else None
+    return wait_until(taken, 20, 'an answer to %s' % path)
 
 
 class Sealed(stacks.Stack):

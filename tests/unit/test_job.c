@@ -274,7 +274,7 @@ static void test_verify_signer_times(void **state)
 		c.signer.not_after_s = cases[i].not_after_s;
 		assert_err(job_verify(&c.j, &c.x), cases[i].e);
 	}
-	/* Named again for now: an older entry of the name stands in nobody's way, whatever its key was. */
+	/* Named again, and valid today: an older entry of the name stands in nobody's way, whatever its key was. */
 	two[0] = two[1] = c.signer;
 	two[0].public_key[0] ^= 1;
 	two[0].not_before_s = 0;
