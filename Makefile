@@ -11,6 +11,9 @@ B := build/$(VARIANT)
 PYTHON := /usr/bin/python3
 V ?= 0
 Q := $(if $(filter 0,$(V)),@,)
+# For the targets that build a lot: all cores, unless make was told how many (make -j1 test).
+CORES ?= $(shell nproc)
+ALL_CORES = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(CORES))
 
 PKGS := libsodium libcbor hiredis libcurl openssl libuv jansson inih libmicrohttpd libseccomp
 
@@ -21,11 +24,11 @@ HARDEN := -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection 
 LDHARDEN := -Wl,-z,relro,-z,now -Wl,-z,noexecstack -Wl,--as-needed
 
 CFLAGS_release := -O2 -g $(HARDEN)
-CFLAGS_dev := -O2 -g $(HARDEN) -DCWC_DEV
+CFLAGS_dev := $(CFLAGS_release)
 CFLAGS_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 CFLAGS_cov := -O0 -g --coverage -DCWC_COVERAGE
 LDFLAGS_release := -pie $(LDHARDEN)
-LDFLAGS_dev := -pie $(LDHARDEN)
+LDFLAGS_dev := $(LDFLAGS_release)
 LDFLAGS_asan := -fsanitize=address,undefined
 LDFLAGS_cov := --coverage
 
@@ -44,6 +47,7 @@ CONFIG := $(filter-out config/gen.c,$(wildcard config/*.c))
 WORKER := $(filter-out worker/main.c,$(wildcard worker/*.c))
 LUA := $(wildcard queue/lua/*.lua)
 CTL := $(wildcard ops/cwcctl/*.c)
+INIT := $(wildcard ops/image/*.c)
 SIM := $(wildcard tests/sim/*.c)
 # A development build takes the simulator's root besides the hypervisor's, and its worker the simulated device.
 DEV := $(if $(filter dev,$(VARIANT)),tests/sim/anchor_sim.c)
@@ -55,21 +59,26 @@ TOOLS := $(patsubst tests/tools/%.c,%,$(wildcard tests/tools/*.c)) $(patsubst te
 FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 SCENARIO := $(wildcard tests/scenario/*.c)
 SCN := $(wildcard tests/scenario/*.scn)
-C_FILES := $(LIB) worker/main.c config/gen.c $(CTL) $(wildcard tests/*/*.c)
+C_FILES := $(LIB) worker/main.c config/gen.c $(CTL) $(INIT) $(wildcard tests/*/*.c)
 H_FILES := $(wildcard */*.h */*/*.h)
 SH_FILES := $(shell grep -lE '^\#!.*\b(ba)?sh' .ci/run ops/* ops/*/* queue/*.sh tests/*/*.sh 2>/dev/null)
 
-LIBOBJ := $(LIB:%.c=$(B)/%.o) $(B)/queue/scripts_data.o
+# A development build is the release but for the few files that ask which of the two they are in: it takes the other
+# objects from there. (No header asks: tests/lint-layering.)
+ASKING := $(if $(filter dev,$(VARIANT)),$(shell grep -lw CWC_DEV $(LIB) $(CTL) $(INIT) worker/main.c))
+R := $(if $(filter dev,$(VARIANT)),build/release,$(B))
+objects = $(patsubst %.c,$(R)/%.o,$(filter-out $(ASKING),$(1))) $(patsubst %.c,$(B)/%.o,$(filter $(ASKING),$(1)))
+LIBOBJ := $(call objects,$(LIB)) $(R)/queue/scripts_data.o
 
 .DEFAULT_GOAL := all
-.PHONY: all dev help deps run test unit it scenarios tools unit-programs fuzz-programs lint bench chaos model fuzz cov install clean man examples \
-        $(addprefix lint-,warnings tidy cppcheck analyzer shell format layering)
+.PHONY: all dev help deps run test long unit it scenarios tools unit-programs fuzz-programs lint bench chaos scale model fuzz cov install clean man examples \
+        reproducible $(addprefix lint-,deps warnings tidy cppcheck analyzer shell format layering units ops rules)
 
-all: $(B)/cwc-worker $(B)/cwcctl ## Build both programs (VARIANT=release|dev|asan|cov)
+all: $(B)/cwc-worker $(B)/cwcctl $(B)/cwc-init ## Build the programs (VARIANT=release|dev|asan|cov)
 
 # With the simulated security module and keys from files: most tests need them.
-dev: ## Build the development variant: with what plays the hypervisor, and keys from files
-	$(Q)$(MAKE) -s --no-print-directory VARIANT=dev all
+dev: all ## Build the development variant: with what plays the hypervisor, and keys from files
+	$(Q)$(MAKE) -s --no-print-directory $(ALL_CORES) VARIANT=dev all
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -79,16 +88,23 @@ deps: ## Install the Debian packages that are missing
 
 # --- building -------------------------------------------------------------------------------------
 
-$(B)/%.o: %.c
+define compile
 	@mkdir -p $(@D)
 	@echo "  CC  $<"
-	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
+	$(Q)$(CC) $(ALL_CFLAGS) $(1) -MMD -MP -c $< -o $@
+endef
+ifeq ($(VARIANT),dev)
+$(ASKING:%.c=$(B)/%.o): $(B)/%.o: %.c
+	$(call compile,-DCWC_DEV)
+endif
+$(R)/%.o: %.c
+	$(call compile)
 
-$(B)/queue/scripts_data.c: queue/embed.sh $(LUA)
+$(R)/queue/scripts_data.c: queue/embed.sh $(LUA)
 	@mkdir -p $(@D)
 	$(Q)sh queue/embed.sh $@ $(LUA)
 
-$(B)/queue/scripts_data.o: $(B)/queue/scripts_data.c
+$(R)/queue/scripts_data.o: $(R)/queue/scripts_data.c
 	$(Q)$(CC) $(ALL_CFLAGS) -c $< -o $@
 
 $(B)/libcwc.a: $(LIBOBJ)
@@ -103,26 +119,29 @@ define program
 	        $(PKG_LIBS) $(1)
 endef
 
-$(B)/cwc-worker: $(B)/worker/main.o $(DEV_WORKER:%.c=$(B)/%.o) $(B)/libcwc.a
+$(B)/cwc-worker: $(call objects,worker/main.c $(DEV_WORKER)) $(B)/libcwc.a
 	$(call program)
-$(B)/cwcctl: $(CTL:%.c=$(B)/%.o) $(DEV:%.c=$(B)/%.o) $(B)/libcwc.a
+$(B)/cwcctl: $(call objects,$(CTL) $(DEV)) $(B)/libcwc.a
 	$(call program)
-$(B)/config-gen: $(B)/config/gen.o $(B)/libcwc.a
+# What an enclave starts; see ops/image/README.md.
+$(B)/cwc-init: $(call objects,$(INIT)) $(B)/libcwc.a
+	$(call program)
+$(B)/config-gen: $(R)/config/gen.o $(B)/libcwc.a
 	$(call program)
 # What stands for the hypervisor: for tests, and for the dev variant.
-$(B)/libsim.a: $(SIM:%.c=$(B)/%.o)
+$(B)/libsim.a: $(call objects,$(SIM))
 	@rm -f $@
 	$(Q)$(AR) rcsD $@ $^
-$(UNIT:%=$(B)/unit/%): $(B)/unit/%: $(B)/tests/unit/%.o $(B)/libsim.a $(B)/libcwc.a
+$(UNIT:%=$(B)/unit/%): $(B)/unit/%: $(R)/tests/unit/%.o $(B)/libsim.a $(B)/libcwc.a
 	$(call program,-lcmocka)
-$(B)/tools/%: $(B)/tests/tools/%.o $(B)/libsim.a $(B)/libcwc.a
+$(B)/tools/%: $(R)/tests/tools/%.o $(B)/libsim.a $(B)/libcwc.a
 	$(call program)
-$(B)/tools/%: $(B)/tests/it/%.o $(B)/libsim.a $(B)/libcwc.a
+$(B)/tools/%: $(R)/tests/it/%.o $(B)/libsim.a $(B)/libcwc.a
 	$(call program)
-$(FUZZ:%=$(B)/fuzz/%): $(B)/fuzz/%: $(B)/tests/fuzz/%.o $(B)/tests/fuzz/driver.o $(B)/libcwc.a
+$(FUZZ:%=$(B)/fuzz/%): $(B)/fuzz/%: $(R)/tests/fuzz/%.o $(R)/tests/fuzz/driver.o $(B)/libcwc.a
 	$(call program)
 # Its fakes of the clock, the loop and the network come before the library, and so take their place.
-$(B)/scenario: $(SCENARIO:%.c=$(B)/%.o) $(B)/libcwc.a
+$(B)/scenario: $(call objects,$(SCENARIO)) $(B)/libcwc.a
 	$(call program,-llua5.1)
 .SECONDARY:
 
@@ -163,7 +182,7 @@ print-%:
 
 # --- running --------------------------------------------------------------------------------------
 
-run: ## Show the main job: sample letters to simulated chambers, and the proof (LETTERS=60)
+run: ## Show the main job: sample letters to simulated chambers, and the proof (LETTERS=60 HOLD=1: leaves it up)
 	$(Q)ops/install-deps run
 	$(Q)$(MAKE) --no-print-directory dev
 	$(Q)$(PYTHON) tests/demo/run.py --letters $(LETTERS) $(if $(HOLD),--hold)
@@ -175,10 +194,10 @@ IT := $(patsubst tests/it/%.py,%,$(wildcard tests/it/test_*.py))
 
 test: ## The whole test suite, from nothing
 	$(Q)ops/install-deps test
-	$(Q)$(MAKE) --no-print-directory all tools $(B)/unit/test_sandbox
-	$(Q)$(MAKE) --no-print-directory VARIANT=asan all tools unit-programs fuzz-programs build/asan/scenario
-	$(Q)$(MAKE) --no-print-directory dev
-	$(Q)CWC_BUILD=$(B) $(RUN_TESTS) $(ALL_TESTS)
+	$(Q)$(MAKE) --no-print-directory $(ALL_CORES) all tools $(B)/unit/test_sandbox
+	$(Q)$(MAKE) --no-print-directory $(ALL_CORES) VARIANT=asan unit-programs fuzz-programs build/asan/scenario
+	$(Q)$(MAKE) --no-print-directory $(ALL_CORES) dev
+	$(Q)CWC_BUILD=$(B) $(RUN_TESTS) --first tests/slowest.txt $(ALL_TESTS)
 
 tools: $(TOOLS:%=$(B)/tools/%) $(B)/config-gen
 unit-programs: $(UNIT:%=$(B)/unit/%)
@@ -195,6 +214,18 @@ ALL_TESTS = $(it_tests) $(call unit_tests,build/asan) $(fuzz_tests) \
             'mutants=$(PYTHON) tests/queue/mutants.py' 'layering=tests/lint-layering' \
             'scenarios=build/asan/scenario $(SCN)' 'test_store=$(PYTHON) tests/scenario/test_store.py build/asan/scenario'
 
+# Those that have a short form in `make test`.
+LONG_IT = $(patsubst tests/it/%.py,%,$(shell grep -lE 'CWC_LONG|people_case import.*SCALE' tests/it/test_*.py))
+LONG_UNIT = $(patsubst tests/unit/%.c,%,$(shell grep -l CWC_LONG tests/unit/test_*.c))
+
+long: ## What goes on for longer than in `make test`, where that proves more of the same
+	$(Q)ops/install-deps test
+	$(Q)$(MAKE) --no-print-directory $(ALL_CORES) all tools
+	$(Q)$(MAKE) --no-print-directory $(ALL_CORES) VARIANT=asan $(LONG_UNIT:%=build/asan/unit/%)
+	$(Q)$(MAKE) --no-print-directory $(ALL_CORES) dev
+	$(Q)CWC_LONG=1 CWC_BUILD=$(B) $(RUN_TESTS) --timeout 900 'exhaust=$(PYTHON) tests/queue/exhaust.py' \
+	        $(foreach t,$(LONG_IT),'$(t)=$(PYTHON) tests/it/$(t).py') $(foreach t,$(LONG_UNIT),$(t)=build/asan/unit/$(t))
+
 unit: unit-programs ## Unit tests only (VARIANT=asan for sanitizers)
 	$(Q)$(RUN_TESTS) $(call unit_tests,$(B))
 
@@ -204,7 +235,7 @@ it: all tools dev ## Integration tests only
 scenarios: $(B)/scenario ## The engine and the scripts through days of virtual time, in seconds
 	$(Q)$(B)/scenario $(SCN)
 
-model: ## Check the Promela model of the queue protocol with spin
+model: ## Check the Promela model of the queue protocol with spin (QUICK=1: smaller budgets)
 	$(Q)ops/install-deps test
 	$(Q)tests/model/check.sh $(if $(QUICK),--short)
 
@@ -214,43 +245,55 @@ fuzz: ## Fuzz every parser with libFuzzer (clang; FUZZ_SECONDS=60 each, FUZZ_SEE
 	$(Q)$(PYTHON) tests/fuzz/run.py --seconds $(FUZZ_SECONDS) $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
 
 cov: ## Line coverage of the pure modules (must be 95 %)
-	$(Q)$(MAKE) --no-print-directory VARIANT=cov all tools unit-programs
+	$(Q)ops/install-deps test
+	$(Q)$(MAKE) --no-print-directory $(ALL_CORES) VARIANT=cov all tools unit-programs
 	$(Q)$(PYTHON) tests/cov.py build/cov $(UNIT)
 
 bench: ## Letters per second and CPU per letter beside the machine's ceiling (QUICK=1: 85 s)
 	$(Q)ops/install-deps test
-	$(Q)$(MAKE) --no-print-directory all tools dev
+	$(Q)$(MAKE) --no-print-directory $(ALL_CORES) all tools dev
 	$(Q)CWC_BUILD=$(B) $(PYTHON) tests/bench/bench.py $(if $(QUICK),--quick)
+
+reproducible: ## Build every program twice, in two directories, and compare
+	$(Q)REPRODUCE='cwc-worker cwc-init cwcctl' $(PYTHON) tests/it/test_reproducible.py
 
 ROUNDS ?= 20
 chaos: ## Kills, stalls, cuts and faults at random, then every letter is accounted for (ROUNDS=20 SEED= JOBS=1)
 	$(Q)ops/install-deps test
-	$(Q)$(MAKE) --no-print-directory all dev
+	$(Q)$(MAKE) --no-print-directory $(ALL_CORES) all dev
 	$(Q)CWC_BUILD=$(B) $(PYTHON) tests/chaos/chaos.py --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS))
+
+scale: ## Bursts through the local supervisor: depth, workers, oldest age; a table, CSV and SVG in build/scale (QUICK=1: 65 s)
+	$(Q)ops/install-deps test
+	$(Q)$(MAKE) --no-print-directory $(ALL_CORES) all dev
+	$(Q)CWC_BUILD=$(B) $(PYTHON) tests/scale/load.py $(if $(QUICK),--quick)
 
 # --- lint -----------------------------------------------------------------------------------------
 
-lint: lint-warnings lint-analyzer lint-tidy lint-cppcheck lint-shell lint-format lint-layering ## All static checks
+lint: lint-deps lint-warnings lint-analyzer lint-tidy lint-cppcheck lint-shell lint-format lint-layering lint-units lint-ops lint-rules ## All static checks
 	@echo "lint: ok"
 
+lint-deps:
+	$(Q)ops/install-deps lint
+
 lint-warnings:
-	$(Q)$(MAKE) --no-print-directory B=build/lint CFLAGS=-Werror all tools unit-programs fuzz-programs build/lint/scenario
+	$(Q)$(MAKE) --no-print-directory $(ALL_CORES) B=build/lint CFLAGS=-Werror all tools unit-programs fuzz-programs build/lint/scenario
 
 # -O2 -fanalyzer on every file of ours but the tests.
 lint-analyzer:
 	@echo "  gcc -fanalyzer"
-	$(Q)printf '%s\n' $(LIB) worker/main.c $(CTL) config/gen.c | xargs -P 2 -n 1 \
+	$(Q)printf '%s\n' $(LIB) worker/main.c $(CTL) $(INIT) config/gen.c | xargs -P 2 -n 1 \
 	        $(CC) $(STD) $(WARN) -Werror -fanalyzer -O1 $(PKG_CFLAGS) -o /dev/null -c
 
 lint-tidy:
 	@echo "  clang-tidy"
-	$(Q)printf '%s\n' $(LIB) worker/main.c $(CTL) config/gen.c | xargs -P 2 -n 6 \
+	$(Q)printf '%s\n' $(LIB) worker/main.c $(CTL) $(INIT) config/gen.c | xargs -P 2 -n 6 \
 	        sh -c 'clang-tidy --quiet --warnings-as-errors="*" "$$@" -- $(STD) $(PKG_CFLAGS) 2>/dev/null' tidy
 
 lint-cppcheck:
 	@echo "  cppcheck"
 	$(Q)cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
-	        --suppressions-list=tests/cppcheck.suppress -I. -D_GNU_SOURCE -j 2 $(LIB) worker/main.c $(CTL) config/gen.c
+	        --suppressions-list=tests/cppcheck.suppress -I. -D_GNU_SOURCE -j 2 $(LIB) worker/main.c $(CTL) $(INIT) config/gen.c
 
 lint-shell:
 	@echo "  shellcheck"
@@ -262,5 +305,41 @@ lint-format:
 
 lint-layering:
 	$(Q)tests/lint-layering
+
+# The host's units as systemd reads them, below a root of their own.
+lint-units:
+	@echo "  systemd-analyze verify"
+	$(Q)$(PYTHON) tests/it/test_host.py -q Units
+
+# AWS's own validator, with the schemas of all resources in it: pinned by its hash, asks nobody when it runs.
+AWS_LINT := build/aws-lint
+$(AWS_LINT)/node_modules/.package-lock.json: ops/aws/lint/package.json ops/aws/lint/package-lock.json ops/aws/lint/.npmrc
+	@mkdir -p $(AWS_LINT)
+	$(Q)cp $^ $(AWS_LINT)/ && cd $(AWS_LINT) && npm ci --silent
+
+lint-ops: $(AWS_LINT)/node_modules/.package-lock.json
+	@echo "  yamllint, JSON, CloudFormation"
+	$(Q)find ops -name '*.yaml' -o -name '*.yml' | xargs yamllint --strict
+	$(Q)find ops -name '*.json' | while read -r f; do $(PYTHON) -m json.tool "$$f" /dev/null || exit 1; done
+	$(Q)NODE_PATH=$(AWS_LINT)/node_modules node ops/aws/lint/lint.js ops/aws/*.yaml
+	$(Q)if NODE_PATH=$(AWS_LINT)/node_modules node ops/aws/lint/lint.js ops/aws/lint/refused.yaml >/dev/null; then \
+	        echo "lint-ops: what is wrong on purpose was not refused" >&2; exit 1; fi
+
+# Grafana's own types, likewise pinned.
+GRAFANA_LINT := build/grafana-lint
+$(GRAFANA_LINT)/node_modules/.package-lock.json: $(addprefix ops/monitoring/lint/,package.json package-lock.json .npmrc)
+	@mkdir -p $(GRAFANA_LINT)
+	$(Q)cp $^ $(GRAFANA_LINT)/ && cd $(GRAFANA_LINT) && npm ci --silent
+
+# The real output of exporter and worker goes through promtool in tests/it (test_cwcctl_depth.py, test_status.py).
+lint-rules: $(GRAFANA_LINT)/node_modules/.package-lock.json
+	@echo "  promtool, Grafana"
+	$(Q)promtool check config --lint=all --lint-fatal ops/monitoring/prometheus.yaml >/dev/null
+	$(Q)promtool check rules --lint=all --lint-fatal ops/monitoring/rules.yaml >/dev/null
+	$(Q)cd ops/monitoring && promtool test rules rules_test.yaml rules_days_test.yaml >/dev/null
+	$(Q)NODE_PATH=$(GRAFANA_LINT)/node_modules node ops/monitoring/lint/dashboard.js ops/monitoring/grafana.json
+	$(Q)sed 's/"drawStyle": "line"/"drawStyle": "lines"/' ops/monitoring/grafana.json >$(GRAFANA_LINT)/refused.json
+	$(Q)if NODE_PATH=$(GRAFANA_LINT)/node_modules node ops/monitoring/lint/dashboard.js $(GRAFANA_LINT)/refused.json 2>/dev/null; then \
+	        echo "lint-rules: what is wrong on purpose was not refused" >&2; exit 1; fi
 
 -include $(shell find $(B) build -name '*.d' 2>/dev/null | sort -u)

@@ -3,8 +3,8 @@
 # usage: embed.sh OUTPUT.c FILE.lua...
 #
 # Writes the scripts as C string literals: the table of queue/scripts.h. lib.lua must be among the
-# files; it goes in front of every other, and then enqueue.lua in front of take.lua, fsck_jobs.lua in front of
-# fsck.lua.
+# files; it goes in front of every other, and then enqueue.lua in front of take.lua, fsck_jobs.lua and
+# fsck_subs.lua in front of fsck.lua; fsck_subs.lua is no script of its own.
 set -eu
 export LC_ALL=C
 
@@ -17,11 +17,13 @@ shift
 lib=
 enqueue=
 jobs=
+subs=
 for file in "$@"; do
 	case $file in
 	lib.lua | */lib.lua) lib=$file ;;
 	enqueue.lua | */enqueue.lua) enqueue=$file ;;
 	fsck_jobs.lua | */fsck_jobs.lua) jobs=$file ;;
+	fsck_subs.lua | */fsck_subs.lua) subs=$file ;;
 	esac
 done
 if [ -z "$lib" ]; then
@@ -44,9 +46,9 @@ trap 'rm -f "$temporary"' EXIT
 	for file in "$@"; do
 		name=$(basename "$file" .lua)
 		case $name in
-		lib) continue ;;
+		lib | fsck_subs) continue ;;
 		take) set -- "$lib" "${enqueue:?take.lua needs enqueue.lua}" "$file" ;;
-		fsck) set -- "$lib" "${jobs:?fsck.lua needs fsck_jobs.lua}" "$file" ;;
+		fsck) set -- "$lib" "${jobs:?fsck.lua needs fsck_jobs.lua}" "${subs:?fsck.lua needs fsck_subs.lua}" "$file" ;;
 		*) set -- "$lib" "$file" ;;
 		esac
 		printf '\nstatic const char text_%s[] =\n' "$name"

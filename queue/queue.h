@@ -57,7 +57,8 @@ void queue_key(const struct queue *q, const char *suffix, struct buf *out);
 
 /* --- BEAT ------------------------------------------------------------------------------------ */
 
-enum queue_beat_verb { QUEUE_JOIN, QUEUE_BEAT, QUEUE_LEAVE };
+/* REJOIN: of a process that was a member before, under this name or with another nonce. */
+enum queue_beat_verb { QUEUE_JOIN, QUEUE_REJOIN, QUEUE_BEAT, QUEUE_LEAVE };
 enum queue_beat_status {
 	QUEUE_BEAT_OK,
 	QUEUE_BEAT_FENCED, /* our lease was given away: stop sending */
@@ -70,17 +71,19 @@ struct queue_beat_answer {
 	int64_t redis_us; /* TIME of the server: for the skew check */
 	/* How long the places are that only people and consumers empty. */
 	int64_t dead, unknown, stuck, results;
+	bool drain; /* somebody wants this worker to finish what it has, and to end */
 };
 typedef void (*queue_beat_cb)(void *arg, enum err e, const struct queue_beat_answer *a);
 void queue_beat(struct queue *q, enum queue_beat_verb verb, const char *worker, int64_t lease_us, int64_t now_us,
 		queue_beat_cb cb, void *arg);
-/* Joins, and publishes these names and values (n of both together, at most QUEUE_JOIN_FIELDS) in `attestations` before
- * the worker is a member. With 0 nothing is published. `machine`: a worker of our name that joined with the same one is
- * provably gone (alone.h), so that its lease ends now; "": nothing is known, and such a worker makes us wait. */
+/* JOIN or REJOIN, and publishes these names and values (n of both together, at most QUEUE_JOIN_FIELDS) in
+ * `attestations` before the worker is a member. With 0 nothing is published. `machine`: a worker of our name that
+ * joined with the same one is provably gone (alone.h), so that its lease ends now; "": nothing is known, and such a
+ * worker makes us wait. */
 #define QUEUE_JOIN_FIELDS 24
 #define QUEUE_MACHINE_MAX 64
-void queue_join(struct queue *q, const char *worker, int64_t lease_us, int64_t now_us, const char *machine,
-		const struct span *field, size_t n, queue_beat_cb cb, void *arg);
+void queue_join(struct queue *q, enum queue_beat_verb verb, const char *worker, int64_t lease_us, int64_t now_us,
+		const char *machine, const struct span *field, size_t n, queue_beat_cb cb, void *arg);
 /* A beat of a member that publishes, too. FENCED and VERSION: it did not. */
 void queue_publish(struct queue *q, const char *worker, int64_t lease_us, int64_t now_us, const struct span *field,
 		   size_t n, queue_beat_cb cb, void *arg);
@@ -170,7 +173,7 @@ enum queue_verb {
 	QUEUE_THROTTLED, /* later at due_us; the attempt does not count */
 	QUEUE_NOT_SENT,  /* after BEGIN, but no POST was made: back to its place in line, attempt and cell returned */
 	QUEUE_RELEASE,   /* before BEGIN: back to its place in line, cell returned */
-	QUEUE_DEFER,     /* before BEGIN: later at due_us, cell returned (not-before, unknown key) */
+	QUEUE_DEFER,     /* before BEGIN: later at due_us, cell returned; with a detail, what is not known: at a pace */
 	QUEUE_LIVE,      /* close lane, why=expired, but the signed expiry is later: back in line, `exp` at due_us */
 	QUEUE_REFUSED,   /* before BEGIN: the job bytes failed verification */
 	QUEUE_CONFLICT   /* Senate 409: accepted_earlier when a POST of unknown fate exists, else id_conflict */

@@ -84,10 +84,10 @@ void queue_beat(struct queue *q, enum queue_beat_verb verb, const char *worker, 
 	beat(q, verb, worker, lease_us, now_us, "", NULL, 0, cb, arg);
 }
 
-void queue_join(struct queue *q, const char *worker, int64_t lease_us, int64_t now_us, const char *machine,
-		const struct span *field, size_t n, queue_beat_cb cb, void *arg)
+void queue_join(struct queue *q, enum queue_beat_verb verb, const char *worker, int64_t lease_us, int64_t now_us,
+		const char *machine, const struct span *field, size_t n, queue_beat_cb cb, void *arg)
 {
-	beat(q, QUEUE_JOIN, worker, lease_us, now_us, machine, field, n, cb, arg);
+	beat(q, verb, worker, lease_us, now_us, machine, field, n, cb, arg);
 }
 
 void queue_publish(struct queue *q, const char *worker, int64_t lease_us, int64_t now_us, const struct span *field,

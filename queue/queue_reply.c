@@ -72,6 +72,7 @@ enum err queue_reply_beat(const struct resp_reply *r, struct queue_beat_answer *
 		a.unknown = length_at(r, 3);
 		a.stuck = length_at(r, 4);
 		a.results = length_at(r, 5);
+		a.drain = number_at(r, 6) == 1;
 	}
 	*ret_answer = a;
 	return ERR_OK;
@@ -288,6 +289,7 @@ const char *queue_beat_word(enum queue_beat_verb verb)
 {
 	static const char *const words[] = {
 		[QUEUE_JOIN] = "join",
+		[QUEUE_REJOIN] = "rejoin",
 		[QUEUE_BEAT] = "beat",
 		[QUEUE_LEAVE] = "leave",
 	};

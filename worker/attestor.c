@@ -8,6 +8,7 @@
 
 #include "worker/attestor_internal.h"
 #include "worker/base/clock.h"
+#include "worker/sandbox.h"
 
 /* Who waits. */
 struct ask {
@@ -120,6 +121,8 @@ static void *work(void *arg)
 {
 	struct shared *s = arg;
 
+	/* It was made while the worker had them. Where it fails sandbox_enter() fails, too. */
+	(void)sandbox_give_up_capabilities();
 	lock(s);
 	s->up = true;
 	(void)pthread_cond_signal(&s->more);

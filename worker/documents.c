@@ -45,6 +45,21 @@ struct documents {
 	uv_timer_t timer; /* a new one is due: now, after a failure, or because the current one is old */
 };
 
+/* --- time ------------------------------------------------------------------------------------- */
+
+/* What keys are stated as goes by the signed time where the wall clock is off by more than it may be: a wrong one would
+ * have letters sealed to a key that is pending, or to none. */
+static int64_t now_s(const struct documents *d)
+{
+	int64_t wall_ms = clock_wall_us() / 1000, bound_ms, ahead_ms, off_ms;
+
+	if (d->o.attestor == NULL)
+		return wall_ms / 1000;
+	ahead_ms = attestor_clock_ms(d->o.attestor, &bound_ms);
+	off_ms = ahead_ms < 0 ? -ahead_ms : ahead_ms;
+	return (off_ms - bound_ms > (int64_t)d->o.config->skew_max_ms ? wall_ms - ahead_ms : wall_ms) / 1000;
+}
+
 /* --- the statement ---------------------------------------------------------------------------- */
 
 static void edition_init(struct edition *e)
@@ -121,7 +136,7 @@ static void make_statement(struct documents *d)
 {
 	edition_clear(&d->next);
 	edition_init(&d->next);
-	add_lines(&d->next, d->o.ring, clock_wall_us() / 1000000);
+	add_lines(&d->next, d->o.ring, now_s(d));
 	add_statement(d, &d->next);
 	d->next.p.bundle = d->bundle;
 }
@@ -429,7 +444,7 @@ void documents_keys(const struct documents *d, struct buf *out)
 	const struct documents_options *o = &d->o;
 
 	add_proof(out, p->document, p->statement);
-	add_ring(out, o->ring, clock_wall_us() / 1000000);
+	add_ring(out, o->ring, now_s(d));
 	buf_add_str(out, ",\"receipt_key\":{");
 	add_text(out, "id", receipt_key_id(o->receipt_key));
 	buf_add_byte(out, ',');

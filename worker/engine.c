@@ -80,7 +80,8 @@ void engine_drain(struct engine *e, void (*done)(void *arg, unsigned left), void
 	e->drained = done;
 	e->drained_arg = arg;
 	e->drain_boot_us = clock_boot_us() + (int64_t)e->config->drain_timeout_ms * 1000;
-	log_event(LOG_DRAINING, LOG_INT(F_IN_FLIGHT, e->in_flight));
+	log_event(LOG_DRAINING, LOG_INT(F_IN_FLIGHT, e->in_flight),
+		  LOG_STR(F_REASON, e->drain_asked ? "asked" : "signal"));
 }
 
 static void drain_tick(struct engine *e, int64_t boot_us)

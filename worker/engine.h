@@ -39,6 +39,9 @@ struct engine_options {
 	bool attested;       /* there is a device: nothing is taken before a document is published */
 	void (*on_ready)(void *arg, bool ready); /* each time that readiness changes; or NULL */
 	void *on_ready_arg;
+	/* Once, when somebody asks in the queue that this worker drains: who owns it calls engine_drain(). Or NULL. */
+	void (*on_drain)(void *arg);
+	void *on_drain_arg;
 };
 
 /* Checks what can be checked without a peer and starts to connect. ERR_CONFIG with *ret_key (a key of the

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the files of the engine share. engine.c: life, timers, readiness, drain. engine_queue.c: join, beat, reap,
- * adopt. engine_publish.c: keys and documents in `attestations`. engine_take.c: take, holds. engine_letter.c: one job's
- * way. engine_replicas.c: WAIT before its POST. engine_settle.c: its end. engine_recent.c: what is said again after a
- * reconnect. engine_offices.c: the office lists. engine_watch.c: maintenance windows and alarms. engine_metrics.c:
- * counts.
+ * adopt. engine_publish.c: keys and documents in `attestations`. engine_about.c: what people see of the worker.
+ * engine_take.c: take, holds. engine_letter.c: one job's way. engine_replicas.c: WAIT before its POST. engine_settle.c:
+ * its end. engine_recent.c: what is said again after a reconnect. engine_offices.c: the office lists. engine_watch.c:
+ * maintenance windows and alarms. engine_metrics.c: counts.
  */
 #ifndef WORKER_ENGINE_INTERNAL_H
 #define WORKER_ENGINE_INTERNAL_H
@@ -78,6 +78,8 @@ struct lane {
 	bool list_sent, list_tried, list_published;
 	int64_t list_boot_us, list_next_us;
 	unsigned list_failures;
+	/* By the last look at the depth: the chamber is held or broken; offices that people paused. */
+	int64_t blocked, paused, said_blocked, said_paused;
 };
 
 /* A publication that an entry of `attestations` was made of, or is. */
@@ -100,6 +102,12 @@ struct engine_published {
 	unsigned telling_joins, tries;
 	int64_t tell_boot_us; /* not again before this time */
 	bool alone;           /* a join failed, and none went well since: what became of letters is said without it */
+};
+
+/* engine_about.c: as of when it was said last what this worker is */
+struct engine_about {
+	unsigned joins, number;
+	bool draining;
 };
 
 /* ASKING: the server's time, before a join. */
@@ -127,6 +135,7 @@ struct engine {
 	/* How often a join was begun. Who is told to be fenced by a call that was sent before the last one is a member
 	 * again, or about to be: each call that may say so notes the number. */
 	unsigned joins, beat_joins, reap_joins, adopt_joins;
+	bool was_member;        /* under whatever nonce */
 	unsigned adopted_joins; /* the join that was followed by an ADOPT */
 	bool beat_sent, reap_sent, clock_sent;
 	int64_t beat_boot_us, reap_boot_us, join_boot_us, adopt_boot_us;
@@ -136,6 +145,7 @@ struct engine {
 	const char *not_ready; /* the reason that was logged last */
 	const char *trouble;   /* engine_set_trouble() */
 	struct engine_published publication;
+	struct engine_about about;
 	enum err queue_error; /* the last of the connection or the membership; for readiness */
 	bool replicas_short;  /* WAIT did not find enough: nothing is sent that needs them */
 	bool wait_sent;
@@ -150,9 +160,9 @@ struct engine {
 	bool depth_sent, depth_known;
 
 	uv_timer_t tick;
-	unsigned handles; /* to close before the memory goes */
-	bool draining;
-	int64_t drain_boot_us; /* when patience ends */
+	unsigned handles;           /* to close before the memory goes */
+	bool draining, drain_asked; /* the latter: by the queue */
+	int64_t drain_boot_us;      /* when patience ends */
 	bool drain_cancelled, left;
 	void (*drained)(void *arg, unsigned left);
 	void *drained_arg;
@@ -189,6 +199,9 @@ bool engine_publish_stands(const struct engine *e);
 /* What receipts name: SHA-256 of the document, or empty. */
 struct span engine_publish_document(const struct engine *e);
 void engine_publish_free(struct engine *e);
+
+/* engine_about.c: tells people what this worker is, and what it is at, when that is news */
+void engine_about_tick(struct engine *e);
 
 /* engine_take.c: TAKE and holds */
 void engine_take(struct engine *e, enum cwc_chamber c);

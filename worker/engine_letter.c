@@ -307,7 +307,8 @@ static void answered(void *arg, const struct http_answer *a)
 	else if (a->fate == HTTP_NOT_SENT && strcmp(a->why, "too_late") == 0 && s->decision.verb != QUEUE_THROTTLED)
 		wait_unsent(s); /* the grant ran out while the connection was made: no attempt was made */
 	log_event(LOG_LETTER_SENT, LOG_STR(F_SID, s->sid), LOG_STR(F_OFFICE, s->office), LOG_STR(F_FATE, a->why),
-		  LOG_INT(F_HTTP_STATUS, s->http_status), LOG_INT(F_ELAPSED_US, a->elapsed_us));
+		  LOG_STR(F_DELIVERY_ID, s->prepared.delivery_id), LOG_INT(F_HTTP_STATUS, s->http_status),
+		  LOG_INT(F_ELAPSED_US, a->elapsed_us));
 	if (s->decision.hold_us > 0)
 		engine_hold(s, outcome_name(o)); /* then it goes on */
 	else

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "worker/base/clock.h"
+#include "worker/base/log.h"
 #include "worker/engine_internal.h"
 
 #define TICK_US (50 * 1000)
@@ -129,6 +130,29 @@ void engine_count_places(struct engine *e, const struct queue_beat_answer *a)
 
 /* --- looks at the queue and at the loop ------------------------------------------------------- */
 
+/* What people pause stands in the logs, too, with each worker: who and why, `cwcctl holds` and `audit list` say. */
+static void note_pauses(struct lane *l)
+{
+	if (l->blocked == l->said_blocked && l->paused == l->said_paused)
+		return;
+	l->said_blocked = l->blocked;
+	l->said_paused = l->paused;
+	log_event(LOG_PAUSES, LOG_STR(F_CHAMBER, cwc_chamber_name(l->chamber)),
+		  LOG_STR(F_STATE, l->blocked > 0 ? "held" : "open"), LOG_INT(F_COUNT, l->paused));
+}
+
+static void look_for_pauses(struct engine *e, struct span name, int64_t value)
+{
+	static const char *const blocked[] = { "house_blocked", "senate_blocked" };
+	static const char *const paused[] = { "house_offices_pause", "senate_offices_pause" };
+	for (int c = 0; c < CWC_CHAMBERS; c++) {
+		if (span_eq_str(name, blocked[c]))
+			e->lane[c].blocked = value > 0;
+		else if (span_eq_str(name, paused[c]))
+			e->lane[c].paused = value;
+	}
+}
+
 static void depth_came(void *arg, enum err err, const struct resp_reply *r)
 {
 	struct engine *e = arg;
@@ -136,8 +160,12 @@ static void depth_came(void *arg, enum err err, const struct resp_reply *r)
 	engine_count_call(e, METRICS_CALL_DEPTH, err);
 	if (err != ERR_OK || r->type != RESP_ARRAY)
 		return; /* what is shown is older then */
-	for (size_t i = 0; i + 1 < r->n; i += 2)
+	for (size_t i = 0; i + 1 < r->n; i += 2) {
 		metrics_depth(e->metrics, resp_text(r->at[i]), resp_number(r->at[i + 1]));
+		look_for_pauses(e, resp_text(r->at[i]), resp_number(r->at[i + 1]));
+	}
+	for (int c = 0; c < CWC_CHAMBERS; c++)
+		note_pauses(&e->lane[c]);
 	e->depth_known = true;
 }
 
@@ -226,14 +254,33 @@ static void set_lane(const struct engine *e, const struct lane *l)
 
 static void set_keys(const struct engine *e)
 {
-	int64_t n[KEYRING_PROFILES] = { 0 };
-	for (size_t i = 0; i < keyring_count(e->o.ring); i++)
-		n[keyring_at(e->o.ring, i)->profile]++;
+	int64_t n[KEYRING_PROFILES] = { 0 }, since_s = 0, now_s = clock_wall_us() / ENGINE_SECOND_US;
+	for (size_t i = 0; i < keyring_count(e->o.ring); i++) {
+		const struct keyring_key *k = keyring_at(e->o.ring, i);
+		n[k->profile]++;
+		if (keyring_state(k, now_s) == KEYRING_ACTIVE && k->times.activate_s > since_s)
+			since_s = k->times.activate_s;
+	}
 	for (unsigned i = 0; i < KEYRING_PROFILES; i++)
 		metrics_set(e->metrics, METRICS_KEYS, i, 0, n[i]);
-	int64_t change_s = keyring_next_change(e->o.ring, clock_wall_us() / ENGINE_SECOND_US);
+	int64_t change_s = keyring_next_change(e->o.ring, now_s);
 	metrics_set(e->metrics, METRICS_KEY_CHANGE, 0, 0, change_s * ENGINE_SECOND_US);
+	metrics_set(e->metrics, METRICS_KEY_SINCE, 0, 0, since_s * ENGINE_SECOND_US);
 	metrics_set(e->metrics, METRICS_BUNDLE, 0, 0, (int64_t)e->publication.bundle);
+}
+
+static void set_signers(const struct engine *e)
+{
+	int64_t end_s = 0;
+	for (size_t i = 0; i < e->n_signers; i++) {
+		if (e->signer[i].not_after_s == 0) {
+			end_s = 0;
+			break;
+		}
+		if (e->signer[i].not_after_s > end_s)
+			end_s = e->signer[i].not_after_s;
+	}
+	metrics_set(e->metrics, METRICS_SIGNERS_END, 0, 0, end_s * ENGINE_SECOND_US);
 }
 
 static void set_ready(const struct engine *e)
@@ -251,6 +298,7 @@ void engine_metrics(const struct engine *e, struct buf *out)
 	for (int c = 0; c < CWC_CHAMBERS; c++)
 		set_lane(e, &e->lane[c]);
 	set_keys(e);
+	set_signers(e);
 	set_ready(e);
 	metrics_set(m, METRICS_TEE_DEPTH, 0, 0, depth(e));
 	metrics_set(m, METRICS_REDIS_UP, 0, 0, queue_is_up(e->queue));

@@ -85,8 +85,8 @@ void engine_publish_join(struct engine *e, int64_t lease_us, queue_beat_cb cb)
 	struct entry x;
 	make_entry(e, &x);
 	e->publication.joining = said_now(e);
-	queue_join(e->queue, e->worker, lease_us, clock_wall_us(), e->o.machine != NULL ? e->o.machine : "", x.field,
-		   is_said(e) ? 0 : x.n, cb, e);
+	queue_join(e->queue, e->was_member ? QUEUE_REJOIN : QUEUE_JOIN, e->worker, lease_us, clock_wall_us(),
+		   e->o.machine != NULL ? e->o.machine : "", x.field, is_said(e) ? 0 : x.n, cb, e);
 }
 
 void engine_publish_joined(struct engine *e)

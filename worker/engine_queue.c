@@ -161,6 +161,15 @@ static void note_skew(struct engine *e, int64_t redis_us)
 	e->skewed = e->skew_us > (most < SKEW_US ? most : SKEW_US);
 }
 
+/* Somebody wants us to drain: said with each beat, and met once. */
+static void note_drain(struct engine *e, const struct queue_beat_answer *a)
+{
+	if (!a->drain || e->drain_asked || e->draining || e->o.on_drain == NULL)
+		return;
+	e->drain_asked = true;
+	e->o.on_drain(e->o.on_drain_arg);
+}
+
 static void let_in(struct engine *e, const struct queue_beat_answer *a)
 {
 	note_skew(e, a->redis_us);
@@ -170,8 +179,10 @@ static void let_in(struct engine *e, const struct queue_beat_answer *a)
 	engine_publish_joined(e);
 	e->reap_boot_us = 0; /* if a worker of our name was here before, its jobs wait */
 	e->recent_first = true;
+	e->was_member = true;
 	engine_settle_begun(e);
 	engine_recent_say(e); /* then ADOPT */
+	note_drain(e, a);
 }
 
 static enum err not_let_in(enum queue_beat_status status)
@@ -273,6 +284,7 @@ static void beaten(void *arg, enum err err, const struct queue_beat_answer *a)
 		note_skew(e, a->redis_us);
 		engine_watch_counts(e, a);
 		engine_count_places(e, a);
+		note_drain(e, a);
 	} else if (a->status == QUEUE_BEAT_FENCED) {
 		engine_fenced(e, e->beat_joins);
 	} else if (a->status == QUEUE_BEAT_VERSION) {
@@ -341,6 +353,7 @@ void engine_queue_tick(struct engine *e, int64_t boot_us)
 	engine_publish_tick(e, boot_us);
 	if (e->membership != ENGINE_MEMBER && e->membership != ENGINE_ADOPTING && !e->recent_first)
 		return;
+	engine_about_tick(e);
 	if (!e->beat_sent && boot_us >= e->beat_boot_us) {
 		e->beat_sent = true;
 		e->beat_joins = e->joins;

@@ -32,7 +32,8 @@ static void log_end(const struct slot *s, const struct queue_settle_answer *a)
 	log_event(ev, LOG_STR(F_SID, s->sid), LOG_STR(F_OFFICE, s->office),
 		  LOG_STR(F_OUTCOME, outcome_name(d->outcome)),
 		  LOG_STR(F_CLASS, outcome_class_name(outcome_class(d->outcome))), LOG_STR(F_CODE, d->detail),
-		  LOG_INT(F_HTTP_STATUS, s->http_status), LOG_INT(F_ATTEMPT, s->known.attempt), LOG_INT(F_REV, a->rev));
+		  LOG_STR(F_DELIVERY_ID, s->prepared.delivery_id), LOG_INT(F_HTTP_STATUS, s->http_status),
+		  LOG_INT(F_ATTEMPT, s->known.attempt), LOG_INT(F_REV, a->rev));
 }
 
 /* The last line of defence: an answer that the queue has no place for is on record at least here. */

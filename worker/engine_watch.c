@@ -99,8 +99,11 @@ static void memory_came(void *arg, enum err err, const struct resp_reply *r)
 	e->watch->memory_sent = false;
 	engine_count_call(e, METRICS_CALL_OTHER, err);
 	/* An error delays it to the next minute. */
-	if (err == ERR_OK)
-		note(e, MEMORY, watch_memory_percent(resp_text(r)));
+	if (err != ERR_OK)
+		return;
+	int64_t percent = watch_memory_percent(resp_text(r));
+	metrics_set(e->metrics, METRICS_MEMORY, 0, 0, percent);
+	note(e, MEMORY, percent);
 }
 
 static void ask_memory(struct engine *e, int64_t boot_us)

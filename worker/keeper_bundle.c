@@ -188,6 +188,12 @@ static bool in_use(const struct keeper *k, const struct bundle *b)
 	return b->version == k->version && memcmp(b->hash, k->hash, sizeof k->hash) == 0;
 }
 
+/* By what a maker's document may be of the future. A wrong clock says nothing of that. */
+static int64_t latest_ms(const struct keeper *k)
+{
+	return keeper_clock_good(k) ? clock_wall_us() / 1000 : INT64_MAX;
+}
+
 void keeper_bundle_offer(struct keeper *k)
 {
 	const struct bundle *b = &k->bundle;
@@ -209,8 +215,8 @@ void keeper_bundle_offer(struct keeper *k)
 		refuse(k, (struct verdict){ reason, NO_CODE }, b->version, false);
 		return;
 	}
-	enum attest_code code = bundle_check_maker(b, attestor_anchor(k->o.attestor), attestor_pcrs(k->o.attestor),
-						   clock_wall_us() / 1000);
+	enum attest_code code =
+		bundle_check_maker(b, attestor_anchor(k->o.attestor), attestor_pcrs(k->o.attestor), latest_ms(k));
 	if (code != ATTEST_OK) {
 		refuse(k, (struct verdict){ "maker", attest_code_name(code) }, b->version, false);
 		return;

@@ -187,6 +187,10 @@ enum metrics_reason metrics_reason(const char *reason);
 	X(CONNECTS, COUNTER, "cwc_redis_connects_total", NONE, NONE, ONE, "Connections to Redis that came up.")        \
 	X(DISCONNECTS, COUNTER, "cwc_redis_disconnects_total", NONE, NONE, ONE, "Connections that broke or failed.")   \
 	X(REDIS_UP, GAUGE, "cwc_redis_up", NONE, NONE, ONE, "1: connected to Redis.")                                  \
+	X(MEMORY, GAUGE, "cwc_redis_memory_percent", NONE, NONE, ONE,                                                  \
+	  "Memory of Redis in per cent of its maxmemory, looked at each minute; 0: it has no limit, or [alarms] "      \
+	  "memory "                                                                                                    \
+	  "is 0.")                                                                                                     \
 	X(MEMBER, GAUGE, "cwc_member", NONE, NONE, ONE, "1: a member of the queue, with a lease.")                     \
 	X(JOINS, COUNTER, "cwc_joins_total", NONE, NONE, ONE, "How often the worker began to join the queue.")         \
 	X(FENCED, COUNTER, "cwc_fenced_total", NONE, NONE, ONE, "Leases that were given away while it lived.")         \
@@ -197,6 +201,10 @@ enum metrics_reason metrics_reason(const char *reason);
 	X(KEYS, GAUGE, "cwc_keys", PROFILE, NONE, ONE, "Keys of the ring.")                                            \
 	X(KEY_CHANGE, GAUGE, "cwc_key_next_change_seconds", NONE, NONE, US,                                            \
 	  "When a key of the ring becomes active, retires or is destroyed next, since 1970; 0: none does.")            \
+	X(KEY_SINCE, GAUGE, "cwc_key_active_since_seconds", NONE, NONE, US,                                            \
+	  "When the newest active key of the ring became active, since 1970; 0: nobody knows.")                        \
+	X(SIGNERS_END, GAUGE, "cwc_signers_end_seconds", NONE, NONE, US,                                               \
+	  "When the last of those who may sign jobs may no more, since 1970; 0: one may for ever, or there is none.")  \
 	X(BUNDLE, GAUGE, "cwc_bundle_version", NONE, NONE, ONE,                                                        \
 	  "Version of the sealed bundle whose keys are published; 0: the ring is not from one.")                       \
 	X(READY, GAUGE, "cwc_ready", NONE, NONE, ONE, "1: takes letters.")                                             \

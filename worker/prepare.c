@@ -159,7 +159,8 @@ static bool close_lane(struct work *w, enum err verified)
 	return true;
 }
 
-static void wait_for_key(struct work *w)
+/* The queue paces what comes back under a name: all that workers do not know, together. */
+static void wait_for_key(struct work *w, enum err code)
 {
 	int64_t wait_us = (w->now_us - w->t->first_us) / KEY_RETRY_PART;
 	int64_t least_us = (int64_t)w->x->config->key_wait_s * SECOND_US / KEY_RETRY_TIMES;
@@ -170,6 +171,7 @@ static void wait_for_key(struct work *w)
 	if (wait_us > KEY_RETRY_MAX_US)
 		wait_us = KEY_RETRY_MAX_US;
 	later(w, QUEUE_DEFER, w->now_us + wait_us);
+	detail_name(&w->ret->decision, err_name(code));
 }
 
 static void unverified(struct work *w, enum err e)
@@ -183,7 +185,7 @@ static void unverified(struct work *w, enum err e)
 		return;
 	}
 	if (may_be_anothers(w, e))
-		wait_for_key(w);
+		wait_for_key(w, e);
 	else
 		refuse(w, e);
 }
@@ -192,7 +194,7 @@ static void key_missing(struct work *w)
 {
 	int64_t wait_us = (int64_t)w->x->config->key_wait_s * SECOND_US;
 	if (w->now_us - w->t->first_us < wait_us)
-		wait_for_key(w);
+		wait_for_key(w, ERR_ENVELOPE_KEY);
 	else
 		end_code(w, OUT_KEY_UNKNOWN, ERR_ENVELOPE_KEY);
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/netlink.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
@@ -11,6 +12,7 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -340,10 +342,19 @@ static enum err load(scmp_filter_ctx ctx)
 	return rc == 0 ? ERR_OK : ERR_CONFIG;
 }
 
+enum err sandbox_give_up_capabilities(void)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct none[2] = { 0 };
+
+	return syscall(SYS_capset, &head, none) == 0 ? ERR_OK : ERR_CONFIG;
+}
+
 enum err sandbox_enter(const struct sandbox_options *o)
 {
 	scmp_filter_ctx ctx;
 
+	TRY(sandbox_give_up_capabilities());
 	if (o->resolve || o->nsm)
 		TRY(start_pool());
 	TRY(build(o, seccomp_arch_native(), &ctx));

@@ -48,6 +48,13 @@ struct sandbox_options {
  * the host of a URL by itself. */
 void sandbox_need(struct sandbox_options *o, const struct addr *a);
 
+/* Whatever a program was started with, such as the capability to credit entropy
+ * (ops/image/child.h): what serves needs none. Only of the calling thread, and
+ * of those that it makes from then on: each has sets of its own.
+ * sandbox_enter() does it, too; a thread that is there before it does it
+ * itself. ERR_CONFIG. */
+enum err sandbox_give_up_capabilities(void);
+
 /* Call last before the loop runs; also binds the threads that there are.
  * ERR_CONFIG: the kernel does not have seccomp filters; a worker in production
  * must not go on. Sanitizers and gcov make other calls at the end of the

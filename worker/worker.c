@@ -13,6 +13,8 @@
 #include "worker/version.h"
 
 #define CLOCK_LOOK_MS 1000
+/* What is closed is closed with a turn of the loop. This is a thread that hangs in the device, with a call to KMS. */
+#define END_MS 3000
 /* Documents come every minute: this is a device that has not signed a time for long. */
 #define CLOCK_AGE_MAX_MS (10 * 60 * 1000)
 
@@ -31,19 +33,37 @@ struct worker {
 	struct sandbox_options sandbox;
 	bool narrow; /* the second filter is to come */
 	uv_signal_t term, intr;
-	uv_timer_t clock;
+	uv_timer_t clock, end;
 	const char *trouble; /* of the clock; NULL: none */
 	bool watching;       /* signals and the clock are open */
-	bool stopping;
+	bool stopping, signalled;
 	int exit_code;
 };
 
 /* --- the end ---------------------------------------------------------------------------------- */
 
+/* Nothing is left that could be lost. */
+static void on_end(uv_timer_t *t)
+{
+	struct worker *w = t->data;
+	_exit(w->exit_code);
+}
+
+/* Does not keep the loop alive. */
+static void limit_end(struct worker *w)
+{
+	uv_update_time(&w->loop);
+	uv_timer_init(&w->loop, &w->end);
+	uv_unref((uv_handle_t *)&w->end);
+	w->end.data = w;
+	uv_timer_start(&w->end, on_end, END_MS, 0);
+}
+
 /* Then the loop ends. The engine goes before the keeper, whose secrets it has; the status server last, so that all that
  * was asked is answered. */
 static void close_all(struct worker *w)
 {
+	limit_end(w);
 	engine_free(w->engine);
 	w->engine = NULL;
 	report_set_engine(w->report, NULL);
@@ -66,20 +86,36 @@ static void drained(void *arg, unsigned left)
 	close_all(w);
 }
 
-static void on_signal(uv_signal_t *s, int number)
+static void stop(struct worker *w)
 {
-	struct worker *w = s->data;
-	if (w->stopping) {
-		/* The second signal: at once. The lease ends by itself and the queue recovers the jobs. */
-		log_event(LOG_STOPPED, LOG_INT(F_SIGNAL, number));
-		_exit(EXIT_LEFT);
-	}
 	w->stopping = true;
 	notify_send("STOPPING=1");
 	if (w->engine != NULL)
 		engine_drain(w->engine, drained, w);
 	else
 		drained(w, 0); /* nothing was taken yet */
+}
+
+static void on_signal(uv_signal_t *s, int number)
+{
+	struct worker *w = s->data;
+	if (w->signalled) {
+		/* The second signal: at once. The lease ends by itself and the queue recovers the jobs. The first one
+		 * behind an order in the queue cuts nothing off: it asks for what is under way already. */
+		log_event(LOG_STOPPED, LOG_INT(F_SIGNAL, number));
+		_exit(EXIT_LEFT);
+	}
+	w->signalled = true;
+	if (!w->stopping)
+		stop(w);
+}
+
+/* By an order in the queue: as by a signal, since nobody outside can send one to an enclave. */
+static void on_drain(void *arg)
+{
+	struct worker *w = arg;
+	if (!w->stopping)
+		stop(w);
 }
 
 /* --- the clock -------------------------------------------------------------------------------- */
@@ -156,6 +192,8 @@ static struct engine_options engine_needs(struct worker *w)
 		.machine = w->machine,
 		.attested = w->attestor != NULL,
 		.on_ready = on_ready,
+		.on_drain = on_drain,
+		.on_drain_arg = w,
 	};
 }
 
@@ -265,6 +303,8 @@ int worker_run(const struct config *c)
 	if (w.exit_code != 0)
 		close_all(&w);
 	uv_run(&w.loop, UV_RUN_DEFAULT); /* also to close what was opened */
+	uv_close((uv_handle_t *)&w.end, NULL);
+	uv_run(&w.loop, UV_RUN_DEFAULT);
 	uv_loop_close(&w.loop);
 	start_secrets_free(&w.secrets);
 	keyring_free(w.ring);

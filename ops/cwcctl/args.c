@@ -102,12 +102,18 @@ static int split(int argc, char **argv, struct ctl *c)
 
 size_t ctl_n_commands(void)
 {
-	return ctl_n_commands_first + ctl_n_commands_more;
+	return ctl_n_commands_first + ctl_n_commands_people + ctl_n_commands_depth + ctl_n_commands_more;
 }
 
 const struct command *ctl_command(size_t i)
 {
-	return i < ctl_n_commands_first ? &ctl_commands[i] : &ctl_commands_more[i - ctl_n_commands_first];
+	if (i < ctl_n_commands_first)
+		return &ctl_commands[i];
+	i -= ctl_n_commands_first;
+	if (i < ctl_n_commands_people)
+		return &ctl_commands_people[i];
+	i -= ctl_n_commands_people;
+	return i < ctl_n_commands_depth ? &ctl_commands_depth[i] : &ctl_commands_more[i - ctl_n_commands_depth];
 }
 
 /* How many words of the arguments the command's name takes; 0: another command. */

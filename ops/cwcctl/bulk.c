@@ -185,6 +185,35 @@ static bool act_page(struct bulk *b)
 	return false;
 }
 
+/* --- the note --------------------------------------------------------------------------------- */
+
+/* Into `audit`, behind the acts themselves: which letters were meant and what came of it. Also after an interrupt; that
+ * it cannot be said changes nothing. */
+static void note(struct bulk *b)
+{
+	struct bulk_answer a = { .waits = true };
+	struct buf counts, selection;
+	if (b->dry_run || b->done + b->failed == 0 || b->fatal || b->walk.from == WALK_ARGS)
+		return;
+	buf_init(&counts, 256);
+	buf_init(&selection, 4096);
+	buf_add_uint(&counts, b->done);
+	buf_add_str(&counts, " done, ");
+	buf_add_uint(&counts, b->gone + b->none);
+	buf_add_str(&counts, " passed over, ");
+	buf_add_uint(&counts, b->failed);
+	buf_add_str(&counts, b->stopped ? " failed, stopped" : " failed");
+	bulk_selection(b, &selection);
+	struct span text = span_of(selection.p, selection.n > 400 ? 400 : selection.n);
+	const struct span argv[] = { span_lit("note"), span_str(b->who), span_str(b->c->command->name),
+				     span_buf(&counts), text };
+	queue_script(b->c->session->queue, "admin", argv, sizeof(argv) / sizeof(argv[0]), on_answer, &a);
+	while (a.waits)
+		uv_run(&b->c->session->loop, UV_RUN_ONCE);
+	buf_clear(&counts);
+	buf_clear(&selection);
+}
+
 /* --- the run ---------------------------------------------------------------------------------- */
 
 static int check(struct bulk *b)
@@ -223,7 +252,7 @@ static int result(const struct bulk *b, int code)
 static int run(struct bulk *b)
 {
 	enum walk_result r = WALK_END;
-	admin_who(b->who);
+	admin_who(b->c, b->who);
 	progress_start(b->c, &b->progress);
 	bool last = false;
 	while (!b->fatal && !b->mute && (r = walk_next(&b->walk)) == WALK_MORE) {
@@ -231,6 +260,8 @@ static int run(struct bulk *b)
 		progress_show(&b->progress, b->walk.seen, b->walk.total, b->done, b->act->done);
 	}
 	b->stopped = b->fatal || r == WALK_FAILED || ((b->c->session->interrupted || b->mute) && !last);
+	if (r != WALK_FAILED)
+		note(b);
 	return r == WALK_FAILED ? b->c->session->code : 0;
 }
 
@@ -243,6 +274,8 @@ int bulk_run(struct ctl *c, const struct bulk_act *act)
 	int code = check(b);
 	if (code == 0)
 		code = walk_open(c, act->place, false, false, &b->walk);
+	if (code == 0)
+		code = bulk_confirm(b);
 	if (code == 0) {
 		bulk_say_start(b);
 		code = run(b);

@@ -8,13 +8,13 @@
  * interrupt stops between two pages, what the connection lost is asked again, and the same command
  * goes on where an earlier one stopped. An act names the death or the doubt that was seen (`dead_id`, `rev`): asked
  * again it never meets the next one. An output that cannot be written any more stops it, too.
+ *
+ * What is selected is counted first, and a person is asked; see bulk_confirm().
  */
 #ifndef OPS_CWCCTL_BULK_H
 #define OPS_CWCCTL_BULK_H
 
 #include "ops/cwcctl/walk.h"
-
-#define BULK_OPTIONS (FILTER_OPTIONS | CTL_BIT(OPT_ALL) | CTL_BIT(OPT_DRY_RUN) | CTL_BIT(OPT_RATE) | CTL_BIT(OPT_QUIET))
 
 struct bulk_act {
 	enum walk_place place;

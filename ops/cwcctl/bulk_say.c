@@ -114,7 +114,7 @@ static void add_options(const struct bulk *b, struct buf *out)
 	for (int o = 0; o < CTL_N_OPTIONS; o++) {
 		char text[TEXT_TIME_SIZE] = "";
 		const char *value = b->c->opt[o];
-		if (value == NULL || o == OPT_FROM)
+		if (value == NULL || o == OPT_FROM || o == OPT_COUNT_CHECK || o == OPT_YES)
 			continue;
 		if (o == OPT_OLDER || o == OPT_NEWER) {
 			text_time(o == OPT_OLDER ? f->older_s : f->newer_s, text);
@@ -125,6 +125,15 @@ static void add_options(const struct bulk *b, struct buf *out)
 		}
 		add_option(out, (enum ctl_option)o, value);
 	}
+	add_option(out, OPT_YES, ""); /* who gave it, or said so, has meant these */
+}
+
+void bulk_selection(const struct bulk *b, struct buf *out)
+{
+	const ctl_set said = FILTER_OPTIONS | CTL_BIT(OPT_ALL) | CTL_BIT(OPT_MAY_SEND_TWICE);
+	for (int o = 0; o < CTL_N_OPTIONS; o++)
+		if ((said & CTL_BIT(o)) != 0 && b->c->opt[o] != NULL)
+			add_option(out, (enum ctl_option)o, b->c->opt[o]);
 }
 
 static void say_resume(const struct bulk *b)

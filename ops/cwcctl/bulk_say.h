@@ -25,6 +25,7 @@ struct bulk {
 	int64_t period_us; /* of --rate; 0: none */
 	char who[ADMIN_WHO_SIZE];
 	struct walk walk;
+	uint64_t matched; /* when they were counted first */
 	struct bulk_answer answer[WALK_PAGE];
 	struct progress progress;
 	/* Those that were acted on; not dead or unknown any more; without a job; not possible; asked again. */
@@ -37,11 +38,17 @@ struct bulk {
 	json_t *rows;            /* of the table */
 };
 
+/* Counts, and asks whoever sits at the terminal, unless --yes, --count-check or --dry-run say otherwise. 0 to go on, or
+ * the exit status after a report (bulk_confirm.c). */
+int bulk_confirm(struct bulk *b);
+
 /* Before the first letter. */
 void bulk_say_start(struct bulk *b);
 /* Of each letter in its turn. `text` is the answer for people; good: done, or would be. */
 void bulk_say_one(struct bulk *b, const struct walk_item *item, const struct bulk_answer *a, const char *text,
 		  bool good);
+/* Appends which letters were meant, as options. */
+void bulk_selection(const struct bulk *b, struct buf *out);
 /* On standard error; after the first twenty they are only counted. */
 void bulk_say_failed(struct bulk *b, const struct walk_item *item, const struct bulk_answer *a);
 /* The summary, and how to go on; the exit status by `code`. */

@@ -88,7 +88,7 @@ static bool is_place(struct span key)
 static bool note(struct fsck *f, struct span text)
 {
 	char who[ADMIN_WHO_SIZE];
-	admin_who(who);
+	admin_who(f->c, who);
 	struct resp_reply *r = session_script(f->c, "fsck", SESSION_ARGV(span_lit("note"), span_str(who), text));
 	bool good = r != NULL;
 	reply_free(r);
@@ -369,6 +369,7 @@ static bool walk_places(struct fsck *f)
 		{ "ZSCAN", "turn:senate", "turn", "senate" },
 		{ "ZSCAN", "workers", "workers", "" },
 		{ "HSCAN", "machines", "machines", "" },
+		{ "HSCAN", "about", "about", "" },
 		{ "HSCAN", "holds", "holds", "" },
 		{ "HSCAN", "breaker", "breaker", "" },
 		{ "HSCAN", "inerr", "inerr", "" },

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Workers: who they are and which keys they published. */
+/* The keys that workers published. */
 #include <stdio.h>
 #include <string.h>
 
@@ -146,70 +146,4 @@ int cmd_keys(struct ctl *c)
 	if (code != 0)
 		return code;
 	return ctl_has(c, OPT_LINES) ? print_lines(c) : print_keys(c, count);
-}
-
-/* --- workers ---------------------------------------------------------------------------------- */
-
-/* `workers` is a zset of "name/nonce" by the end of the lease in microseconds. */
-static json_t *worker_row(const struct ctl *c, struct span worker, int64_t until_us, int64_t held, int64_t now_us)
-{
-	char age[OUT_AGE_SIZE], text[OUT_AGE_SIZE + 16];
-	json_t *o = json_object();
-	bool alive = until_us > now_us;
-	out_age(alive ? until_us - now_us : now_us - until_us, age);
-	snprintf(text, sizeof(text), alive ? "for %s" : "ended %s ago", age);
-	json_object_set_new(o, "worker", out_string(worker));
-	json_object_set_new(o, "alive", json_boolean(alive));
-	json_object_set_new(o, "lease", c->json ? out_time_us(until_us) : json_string(text));
-	json_object_set_new(o, "holds", json_integer(held));
-	return o;
-}
-
-static json_t *worker_rows(struct ctl *c, const struct resp_reply *flat)
-{
-	json_t *rows = json_array();
-	int64_t now_us = clock_wall_us();
-	for (size_t i = 0; i + 1 < flat->n; i += 2) {
-		char suffix[QUEUE_WORKER_MAX + 16];
-		struct span worker = resp_text(flat->at[i]);
-		double until;
-		char score[40];
-		snprintf(suffix, sizeof(suffix), "held:%.*s",
-			 (int)(worker.n > QUEUE_WORKER_MAX ? QUEUE_WORKER_MAX : worker.n), (const char *)worker.p);
-		struct resp_reply *held = session_call(c, SESSION_ARGV(span_lit("SCARD"), session_key(c, suffix)));
-		if (held == NULL) {
-			json_decref(rows);
-			return NULL;
-		}
-		struct span s = resp_text(flat->at[i + 1]);
-		snprintf(score, sizeof(score), "%.*s", (int)s.n, (const char *)s.p);
-		until = strtod(score, NULL);
-		json_array_append_new(rows, worker_row(c, worker, until > 0 && until < 9e18 ? (int64_t)until : 0,
-						       resp_number(held), now_us));
-		reply_free(held);
-	}
-	return rows;
-}
-
-int cmd_workers(struct ctl *c)
-{
-	static const struct out_column col[] = {
-		{ "worker", "WORKER" },
-		{ "alive", "ALIVE" },
-		{ "lease", "LEASE" },
-		{ "holds", "JOBS HELD" },
-	};
-	int code = session_open(c);
-	if (code != 0)
-		return code;
-	struct resp_reply *r = session_call(c, SESSION_ARGV(span_lit("ZRANGE"), session_key(c, "workers"),
-							    span_lit("0"), span_lit("-1"), span_lit("WITHSCORES")));
-	if (r == NULL)
-		return c->session->code;
-	json_t *rows = worker_rows(c, r);
-	reply_free(r);
-	if (rows == NULL)
-		return c->session->code;
-	out_rows(c, rows, col, N(col), "no worker");
-	return CTL_OK;
 }

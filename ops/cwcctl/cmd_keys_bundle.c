@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Sealed bundles, as a running worker makes them: the first of a release, the next one, one with other signers. */
 #include <string.h>
+#include <unistd.h>
 
 #include "attest/grant.h"
 #include "ops/cwcctl/attest_input.h"
@@ -10,6 +11,7 @@
 
 #define TIMEOUT_MS 60000  /* three exchanges with KMS and the metadata service, at worst */
 #define MADE_MS    300000 /* what was made for this request is not older */
+#define TRIES_MAX  5
 
 /* What a worker says no with, by its names. */
 static const struct {
@@ -105,6 +107,23 @@ static int read_grant(const struct ctl *c, struct buf *out)
 	return code;
 }
 
+/* A worker takes one such request a second, from whomever; what it turned away for that has not begun. */
+static int ask_in_turn(const struct port *p, const struct port_request *q, struct port_answer *ret_answer)
+{
+	char reason[PORT_WORD_SIZE], why[PORT_WORD_SIZE];
+
+	for (int tries = 1;; tries++) {
+		int code = port_ask(p, q, ret_answer);
+		if (code != 0 || ret_answer->status != 429 || tries == TRIES_MAX)
+			return code;
+		port_reason(ret_answer, reason, why);
+		if (strcmp(reason, "too_many_acts") != 0)
+			return 0;
+		port_answer_clear(ret_answer);
+		(void)sleep(1);
+	}
+}
+
 static int ask(struct ctl *c, const char *path)
 {
 	static struct manifest m;
@@ -123,7 +142,7 @@ static int ask(struct ctl *c, const char *path)
 		code = attest_read_manifest(c->opt[OPT_MANIFEST], &m);
 	q.body = span_buf(&grant);
 	if (code == 0)
-		code = port_ask(&p, &q, &a);
+		code = ask_in_turn(&p, &q, &a);
 	if (code == 0) {
 		code = take(c, &p, &a, ctl_has(c, OPT_MANIFEST) ? &m : NULL);
 		port_answer_clear(&a);

@@ -223,7 +223,7 @@ static bool trim_all(struct trim *t, uint64_t *ret_n)
 static bool audit(struct trim *t)
 {
 	char who[ADMIN_WHO_SIZE], id[ENTRY_ID_SIZE];
-	admin_who(who);
+	admin_who(t->c, who);
 	struct resp_reply *r = session_call(
 		t->c, SESSION_ARGV(span_lit("XADD"), session_key(t->c, "audit"), span_lit("*"), span_lit("verb"),
 				   span_lit("trim"), span_lit("who"), span_str(who), span_lit("a"), span_lit("results"),

@@ -4,11 +4,6 @@
 #include "ops/cwcctl/ctl.h"
 
 #define BIT(o) CTL_BIT(OPT_##o)
-#define ANY    CTL_ARGS_MAX
-#define FILTER                                                                                                      \
-	(BIT(OFFICE) | BIT(CHAMBER) | BIT(OUTCOME) | BIT(CLASS) | BIT(OLDER) | BIT(NEWER) | BIT(SID) | BIT(COUNT) | \
-	 BIT(IDS))
-#define BULK (FILTER | BIT(ALL) | BIT(DRY_RUN) | BIT(RATE) | BIT(QUIET))
 #define NO_TEXT                    \
 	{                          \
 		{                  \
@@ -76,13 +71,34 @@ const struct command ctl_commands[] = {
 		{ { "cwcctl status 7f3c --office HNE03", "All about one letter to one office:" } },
 	},
 	{
+		"delivery",
+		"ID",
+		"Find every POST of a DeliveryId",
+		"For a chamber that says that a letter came twice. A DeliveryId is a hash of environment, submission "
+		"and office, so every record and every result of the queue is looked at: a million take some "
+		"seconds.\n\nFor each letter that has it: submission, office and state; every POST, with when it began "
+		"and ended, the HTTP status, what came of it and the worker with its boot; its results in the stream, "
+		"and which boot signed them; what people did with it, by `audit`; and what is not known any more, "
+		"because a record is over, an old attempt was pushed out of it, or a result was collected. `open` or "
+		"FATE UNKNOWN: nobody knows whether this POST was taken.\n\nWith --ids a list as for `reconcile`, the "
+		"ids of its submissions are computed, too: that finds what the queue has forgotten. Nothing of a "
+		"letter "
+		"is printed or opened. The exit status is 1 when nothing is found.",
+		BIT(IDS) | BIT(QUIET),
+		1,
+		1,
+		cmd_delivery,
+		{ { "cwcctl delivery dddddddddddddddddddddddddddddddd --ids outbox.txt",
+		    "The House says that a letter came twice:" } },
+	},
+	{
 		"cancel",
 		"SID [OFFICE]",
 		"Cancel a submission, or its letter to one office",
 		"The exit status is 0 only when every letter asked for is certain not to be sent any more; one that is "
 		"being sent "
 		"right now is cancelled only if this attempt is not accepted.",
-		0,
+		BIT(WHO),
 		1,
 		2,
 		cmd_cancel,
@@ -103,7 +119,7 @@ const struct command ctl_commands[] = {
 		"A group that is created while the trim runs is not seen. It deletes in steps of 10000; an interrupt "
 		"stops "
 		"after one.",
-		BIT(BEFORE) | BIT(OLDER) | BIT(UNREAD) | BIT(DRY_RUN) | BIT(QUIET),
+		BIT(BEFORE) | BIT(OLDER) | BIT(UNREAD) | BIT(DRY_RUN) | BIT(QUIET) | BIT(WHO),
 		0,
 		0,
 		cmd_results_trim,
@@ -161,159 +177,6 @@ const struct command ctl_commands[] = {
 		    "Were all of these signed by one of our releases?" } },
 	},
 	{
-		"depth",
-		"",
-		"Show how much is in the queue",
-		"Counts by chamber and in all, summed from the places where letters lie.",
-		BIT(WATCH),
-		0,
-		0,
-		cmd_depth,
-		{ { "cwcctl depth --json", "For an autoscaler:" } },
-	},
-	{
-		"dead list",
-		"",
-		"List the dead letters",
-		"Letters whose attempts are used up, or that workers died of too often. The filters compose: what is "
-		"listed "
-		"passes all of them. With --count the newest ones, at most 10000. A filter that nothing passes: says "
-		"so, and the exit "
-		"status is "
-		"1.\n\nLeftovers, entries that their letter's record does not confirm, are passed over here as in all "
-		"`dead` "
-		"commands.",
-		FILTER,
-		0,
-		0,
-		cmd_dead_list,
-		{ { "cwcctl dead list --chamber house --outcome attempts_exhausted --newer 1h",
-		    "What died just now?" } },
-	},
-	{ "dead show", "SID OFFICE", "Show one dead letter",
-	  "Everything that is known of it: which limit it met, its attempts with their times and answers, and whether "
-	  "a replay "
-	  "makes sense.",
-	  0, 2, 2, cmd_dead_show, NO_TEXT },
-	{
-		"dead stats",
-		"",
-		"Count the dead letters",
-		"By outcome, class, chamber, HTTP status, office and age. Filters as in `dead list`.",
-		FILTER | BIT(QUIET),
-		0,
-		0,
-		cmd_dead_stats,
-		NO_TEXT,
-	},
-	{
-		"dead export",
-		"",
-		"Print all that is known of the dead letters",
-		"One JSON object a line, oldest first: the entry, its history as a list, and the letter's record. It "
-		"holds "
-		"nothing of the letter itself and no key, so it may be kept. The lines can be given to --ids of `dead "
-		"replay` and "
-		"`dead drop`. An export goes on where another stopped by --from with the last id.",
-		FILTER | BIT(FROM) | BIT(QUIET),
-		0,
-		0,
-		cmd_dead_export,
-		{ { "cwcctl dead export >dead.jsonl", "Keep what is known before acting:" } },
-	},
-	{
-		"dead replay",
-		"SID OFFICE... | [FILTER]... | --all",
-		"Put dead letters back into the line",
-		"They get a new budget of attempts and wait behind all fresh letters. A letter that has expired "
-		"meanwhile ends as expired. Letters of unknown fate are never touched: see `unknown resolve`.\n\nMany "
-		"are "
-		"worked through in pages of 100, oldest first, each by one atomic act that `audit` records. An "
-		"interrupt stops "
-		"after the page and prints the command that goes on; the same command again does too, since a letter "
-		"that is "
-		"not dead any more is passed over and counted. Letters that die again meanwhile are left "
-		"alone. An output that cannot be written any more stops it, too; a lost connection is waited "
-		"for.\n\nProgress is "
-		"a bar on a terminal and a line a second otherwise, on standard error. With --json an object a line "
-		"for each "
-		"letter and a `summary` as the last (for SID OFFICE... one array). Exit status: 0 when all that was "
-		"selected is done, now or before; "
-		"1 when "
-		"something failed, a named letter does not exist, a filter matches nothing, or it was stopped; 69 when "
-		"Redis "
-		"was lost or refused.",
-		BULK | BIT(FROM),
-		0,
-		ANY,
-		cmd_dead_replay,
-		{ { "cwcctl dead replay --all --dry-run", "What would be replayed?" },
-		  { "cwcctl dead replay --chamber senate --newer 6h --rate 20/s", "After an outage of the Senate:" },
-		  { "cwcctl dead replay --ids chosen.txt", "Chosen ones:" } },
-	},
-	{
-		"dead drop",
-		"SID OFFICE... | [FILTER]... | --all",
-		"End dead letters for good",
-		"A worker writes a last result with the outcome dropped; the entries leave the stream of dead letters. "
-		"Selection, "
-		"interrupts and exit status as in `dead replay`.",
-		BULK | BIT(FROM),
-		0,
-		ANY,
-		cmd_dead_drop,
-		{ { "cwcctl dead drop --older 30d --dry-run", "What is too old to matter?" } },
-	},
-	{
-		"unknown list",
-		"",
-		"List the letters of unknown fate",
-		"Letters that a chamber may have taken although no definite answer came. A person must ask the "
-		"chamber: the House "
-		"confirms single messages by DeliveryId, office and date. DATE is the DeliveryDate that the letter "
-		"bears, POSTS "
-		"BEGUN when each POST began that got no answer. With --count the newest; with --export an object a "
-		"line with all "
-		"that is known. A filter that nothing passes: exit status 1.",
-		FILTER | BIT(EXPORT) | BIT(QUIET),
-		0,
-		0,
-		cmd_unknown_list,
-		{ { "cwcctl unknown list --chamber house --export >ask-the-house.jsonl", "A list for an inquiry:" } },
-	},
-	{
-		"unknown resolve",
-		"SID OFFICE HOW | HOW [FILTER]... | HOW --all",
-		"Say what became of letters of unknown fate",
-		"HOW is one of three words. `accepted`: the chamber has it. `drop`: it does not, and the letter is "
-		"given up. "
-		"`resend`: it does not, and the letter is sent again with the same DeliveryId.\n\nThe Senate knows a "
-		"DeliveryId "
-		"again; the House may not, so a letter that it has after all arrives twice. To send many anew, "
-		"--may-send-twice is "
-		"needed, unless all are the Senate's. Many are worked through as in `dead replay`; each act is in "
-		"`audit`, and is for the doubt that was seen: repeated after a lost answer it never meets another "
-		"one.",
-		BULK | BIT(MAY_SEND_TWICE),
-		1,
-		3,
-		cmd_unknown_resolve,
-		{ { "cwcctl unknown resolve accepted --ids confirmed.txt", "What the House has confirmed:" } },
-	},
-	{ "refused list", "", "List the refused entries",
-	  "Entries that were malformed or failed verification, by the digest of their bytes. They never close a "
-	  "submission: the "
-	  "genuine job can still come.",
-	  BIT(COUNT), 0, 0, cmd_refused_list, NO_TEXT },
-	{ "stuck list", "", "List the entries that broke a script",
-	  "Entries that were set aside whole after three tries, with the error.", BIT(COUNT), 0, 0, cmd_stuck_list,
-	  NO_TEXT },
-	{ "audit list", "", "List what people did",
-	  "Cancels, holds, replays, drops, resolutions, trims, mends: who, what, when. WHO is `user@host`, or "
-	  "`login(user)@host` of who logged in under another name. An act is written before it is tried: one that "
-	  "met nothing is here, too, and one whose answer was lost may be here twice. With --count the newest.",
-	  BIT(COUNT), 0, 0, cmd_audit_list, NO_TEXT },
-	{
 		"fsck",
 		"",
 		"Check the queue, and mend it",
@@ -327,7 +190,7 @@ const struct command ctl_commands[] = {
 		"time; then the last line says what was done until then. `audit` says before the first mend that there "
 		"are any.\n\nThe exit status is 0 when nothing was found, 1 when something was, mended or not: run it "
 		"again to see that all is well. A queue of a newer protocol is looked at, but not mended.",
-		BIT(MEND) | BIT(DRY_RUN) | BIT(QUIET),
+		BIT(MEND) | BIT(DRY_RUN) | BIT(QUIET) | BIT(WHO),
 		0,
 		0,
 		cmd_fsck,
@@ -356,44 +219,6 @@ const struct command ctl_commands[] = {
 		cmd_reconcile,
 		{ { "cwcctl reconcile --ids outbox.txt", "Did all of it arrive?" } },
 	},
-	{
-		"offices",
-		"[house|senate]",
-		"List the offices with what waits for them",
-		"The offices on the lists that workers fetched from the chambers, and those with letters or holds; the "
-		"age of the "
-		"lists; for each office how many letters wait and are in flight, its breaker and its hold. A breaker "
-		"opens when a chamber "
-		"or an office does not answer: nothing is sent there but one letter at a time, to try it.",
-		0,
-		0,
-		1,
-		cmd_offices,
-		NO_TEXT,
-	},
-	{
-		"hold",
-		"WHAT --until TIME | --for DURATION --reason TEXT",
-		"Pause a chamber or an office",
-		"WHAT is house, senate or an office code. Letters wait in their line until the hold is over; attempts "
-		"under way go "
-		"on. It ends by itself, before the end of 2286 at the latest.",
-		BIT(UNTIL) | BIT(FOR) | BIT(REASON),
-		1,
-		1,
-		cmd_hold,
-		{ { "cwcctl hold senate --for 2h --reason 'announced maintenance'", "Pause a chamber:" } },
-	},
-	{ "holds", "", "List all holds and open breakers", "Of chambers and offices: until when, by whom and why.", 0,
-	  0, 0, cmd_holds, NO_TEXT },
-	{ "resume", "WHAT", "End a hold and a breaker",
-	  "Also a hold that a worker set. It ends the breaker of WHAT, too: what waits goes on at once, and the "
-	  "breaker opens "
-	  "again when there is still no answer.",
-	  0, 1, 1, cmd_resume, NO_TEXT },
-	{ "workers", "", "List the workers",
-	  "Name and boot of each, how long its lease lasts, and how many jobs it holds.", 0, 0, 0, cmd_workers,
-	  NO_TEXT },
 	{
 		"render",
 		"FILE|-",

@@ -77,10 +77,16 @@ enum ctl_exit {
 	X(UNTIL, "until", "TIME", "RFC 3339, or seconds since 1970.")                                                 \
 	X(FOR, "for", "DURATION", "A number and ms, s, min, h or d.")                                                 \
 	X(REASON, "reason", "TEXT", "Why, at most 200 bytes; everybody who looks at the queue reads it.")             \
+	X(WAIT, "wait", "DURATION", "Wait until it is done, at most so long.")                                        \
+	X(YES, "yes", NULL, "Do not count and ask first.")                                                            \
+	X(COUNT_CHECK, "count-check", "N", "Do it only if exactly N match, and do not ask.")                          \
+	X(WHO, "who", "NAME", "On whose behalf: stands in `audit` before the user and the host.")                     \
+	X(HTTP, "http", "N", "Only those that were answered so last, or N,N; 0: no answer.")                          \
+	X(JOBS, "jobs", NULL, "With the sealed bytes of each, so that an import brings it back whole.")               \
 	X(MARKDOWN, "markdown", NULL, "Print a Markdown table.")                                                      \
 	X(MEND, "mend", NULL, "Mend what is off.")                                                                    \
 	X(IDS, "ids", "FILE|-",                                                                                       \
-	  "Only these: SID OFFICE on each line, or the lines of `export`; see also `reconcile`.")                     \
+	  "Only these: SID OFFICE on each line, or the lines of `export`; see also `reconcile` and `delivery`.")      \
 	X(AT, "at", "TIME", "Verify as at this time: RFC 3339, seconds since 1970, or now (the default).")            \
 	X(MAX_AGE, "max-age", "DURATION",                                                                             \
 	  "How old the signed time may be; default 5min. A number alone is of seconds.")                              \
@@ -103,6 +109,22 @@ enum ctl_exit {
 	X(SERIAL, "serial", "N", "Number of the grant: each must be above the one before.")                           \
 	X(AUTHORITY_KEY, "authority-key", "HEX", "The public key of the authority that signs grants, 64 hex digits.") \
 	X(DOCUMENTS, "documents", "FILE", "The boots and their documents, as `keys --json` prints them.")             \
+	X(PROMETHEUS, "prometheus", NULL, "Print the text that Prometheus reads.")                                    \
+	X(EMF, "emf", NULL, "Print CloudWatch's embedded metric format: a JSON object a line, for the log agent.")    \
+	X(NAMESPACE, "namespace", "NAME", "CloudWatch's namespace of the metrics; default CWC.")                      \
+	X(LISTEN, "listen", "ADDRESS",                                                                                \
+	  "Where to listen: tcp:HOST:PORT, unix:/PATH or unix:@NAME; default tcp:127.0.0.1:9465.")                    \
+	X(PUBLISH, "publish", NULL, "Publish the answer in the queue, for the exporter and the next reckoning.")      \
+	X(MIN, "min", "N", "The fewest workers, from 0; default 1.")                                                  \
+	X(MAX, "max", "N", "The most workers, up to 1000; default 10.")                                               \
+	X(TARGET_DRAIN, "target-drain", "DURATION", "In what time a backlog is to be gone; default 5min.")            \
+	X(SLOTS, "slots", "N",                                                                                        \
+	  "Letters that a worker sends to one chamber at a time; default: the configuration's concurrency.")          \
+	X(LATENCY, "latency", "DURATION",                                                                             \
+	  "How long a POST takes; default: what 95 of 100 took at most in the last minutes, 1s when there were "      \
+	  "hardly any.")                                                                                              \
+	X(STABLE, "stable", "DURATION", "How long fewer workers must do before there are fewer; default 5min.")       \
+	X(COOLDOWN, "cooldown", "DURATION", "The least time between a change and a step down; default 1min.")         \
 	X(MAN, "man", NULL, "Print the manual page cwcctl(1).")
 
 enum ctl_option {
@@ -112,9 +134,11 @@ enum ctl_option {
 		CTL_N_OPTIONS
 };
 
-_Static_assert(CTL_N_OPTIONS <= 64, "a set of options is 64 bits");
+/* A set of options. 64 bits would not do; one scalar can be written in the tables with `|`. */
+typedef unsigned __int128 ctl_set;
+_Static_assert(CTL_N_OPTIONS <= 8 * sizeof(ctl_set), "a set of options has 128 bits");
 
-#define CTL_BIT(o)     (UINT64_C(1) << (o))
+#define CTL_BIT(o)     ((ctl_set)1 << (o))
 #define CTL_COMMON     (CTL_BIT(OPT_HELP + 1) - 1)
 #define CTL_SEAL       (CTL_BIT(OPT_SIGNER) | CTL_BIT(OPT_KID) | CTL_BIT(OPT_ENVIRONMENT) | CTL_BIT(OPT_RING))
 #define CTL_ARGS_MAX   64
@@ -148,15 +172,17 @@ struct command {
 	const char *args; /* for people */
 	const char *summary;
 	const char *text; /* paragraphs, with an empty line between them */
-	uint64_t options; /* besides the common ones */
+	ctl_set options;  /* besides the common ones */
 	size_t min, max;  /* number of arguments */
 	int (*run)(struct ctl *c);
 	struct ctl_example example[3];
 };
-extern const struct command ctl_commands[];      /* of the queue and its letters: commands.c */
-extern const struct command ctl_commands_more[]; /* of keys and all the rest: commands_more.c */
-extern const size_t ctl_n_commands_first, ctl_n_commands_more;
-/* Both tables as one: the number of rows, and the one at place i. */
+extern const struct command ctl_commands[];        /* of the queue and its letters: commands.c */
+extern const struct command ctl_commands_more[];   /* of keys and all the rest: commands_more.c */
+extern const struct command ctl_commands_people[]; /* of people's work: commands_people.c */
+extern const struct command ctl_commands_depth[];  /* of depth and of the number of workers: commands_depth.c */
+extern const size_t ctl_n_commands_first, ctl_n_commands_people, ctl_n_commands_depth, ctl_n_commands_more;
+/* All tables as one: the number of rows, and the one at place i. */
 size_t ctl_n_commands(void);
 const struct command *ctl_command(size_t i);
 
@@ -197,22 +223,29 @@ int cmd_seal(struct ctl *c);
 int cmd_signer_show(struct ctl *c);
 int cmd_enqueue(struct ctl *c);
 int cmd_status(struct ctl *c);
+int cmd_delivery(struct ctl *c);
 int cmd_cancel(struct ctl *c);
 int cmd_results(struct ctl *c);
 int cmd_results_trim(struct ctl *c);
 int cmd_receipts_verify(struct ctl *c);
 int cmd_depth(struct ctl *c);
+int cmd_exporter(struct ctl *c);
+int cmd_scale(struct ctl *c);
 int cmd_dead_list(struct ctl *c);
 int cmd_dead_show(struct ctl *c);
 int cmd_dead_stats(struct ctl *c);
 int cmd_dead_export(struct ctl *c);
+int cmd_dead_import(struct ctl *c);
+int cmd_dead_matrix(struct ctl *c);
 int cmd_dead_replay(struct ctl *c);
 int cmd_dead_drop(struct ctl *c);
 int cmd_unknown_list(struct ctl *c);
 int cmd_unknown_resolve(struct ctl *c);
+int cmd_unknown_import(struct ctl *c);
 int cmd_refused_list(struct ctl *c);
 int cmd_stuck_list(struct ctl *c);
 int cmd_audit_list(struct ctl *c);
+int cmd_audit_summary(struct ctl *c);
 int cmd_offices(struct ctl *c);
 int cmd_hold(struct ctl *c);
 int cmd_holds(struct ctl *c);
@@ -230,6 +263,11 @@ int cmd_secrets_show(struct ctl *c);
 int cmd_signer_grant(struct ctl *c);
 int cmd_signer_show_grant(struct ctl *c);
 int cmd_workers(struct ctl *c);
+int cmd_workers_drain(struct ctl *c);
+int cmd_workers_undrain(struct ctl *c);
+int cmd_limits(struct ctl *c);
+int cmd_shape(struct ctl *c);
+int cmd_top(struct ctl *c);
 int cmd_outcomes(struct ctl *c);
 int cmd_errors(struct ctl *c);
 int cmd_model(struct ctl *c);

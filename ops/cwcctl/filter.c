@@ -38,6 +38,12 @@ static bool is_office(struct span s)
 	return cwc_office_parse(s, &chamber) == ERR_OK;
 }
 
+static bool is_status(struct span s)
+{
+	uint64_t n;
+	return text_uint(s, 999, &n) == ERR_OK;
+}
+
 static bool is_name(struct span s)
 {
 	return s.n > 0;
@@ -94,6 +100,7 @@ int filter_read(const struct ctl *c, struct filter *ret_filter)
 		.outcome = c->opt[OPT_OUTCOME],
 		.class_ = c->opt[OPT_CLASS],
 		.sid = c->opt[OPT_SID],
+		.http = c->opt[OPT_HTTP],
 	};
 	int code = args_count(c, OPT_COUNT, COUNT_MAX, &f.count);
 	if (code == 0)
@@ -106,6 +113,8 @@ int filter_read(const struct ctl *c, struct filter *ret_filter)
 		code = check_list(c, OPT_OUTCOME, is_name, "an outcome");
 	if (code == 0)
 		code = check_list(c, OPT_CLASS, is_name, "a class");
+	if (code == 0)
+		code = check_list(c, OPT_HTTP, is_status, "an HTTP status, or 0");
 	if (code == 0)
 		code = read_moment(c, OPT_OLDER, &f.older_s);
 	if (code == 0)
@@ -126,12 +135,20 @@ static bool pass_age(const struct filter *f, const struct resp_reply *flat)
 	return (f->older_s == 0 || us < f->older_s * SECOND_US) && (f->newer_s == 0 || us >= f->newer_s * SECOND_US);
 }
 
+/* An entry says `http_status`, a record `status`. */
+static struct span status_of(const struct resp_reply *flat)
+{
+	struct span s = reply_field(flat, "http_status");
+	return s.n > 0 ? s : reply_field(flat, "status");
+}
+
 bool filter_pass(const struct filter *f, struct span sid, struct span office, const struct resp_reply *flat)
 {
 	return (f->chamber == '\0' || (office.n > 0 && office.p[0] == (uint8_t)f->chamber)) &&
 	       (f->office == NULL || listed(f->office, office)) && (f->sid == NULL || listed(f->sid, sid)) &&
 	       (f->outcome == NULL || listed(f->outcome, reply_field(flat, "outcome"))) &&
-	       (f->class_ == NULL || listed(f->class_, reply_field(flat, "class"))) && pass_age(f, flat);
+	       (f->class_ == NULL || listed(f->class_, reply_field(flat, "class"))) &&
+	       (f->http == NULL || listed(f->http, status_of(flat))) && pass_age(f, flat);
 }
 
 bool filter_senate_only(const struct filter *f)

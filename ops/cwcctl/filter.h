@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which letters: the filters that `dead` and `unknown` share. They compose: what is selected passes
- * all that are given. --office, --outcome, --class and --sid take one value or several with commas
+ * all that are given. --office, --outcome, --class, --sid and --http take one value or several with commas
  * between. Ages count from the end of the letter, `ended_us`; one without that time is neither older
  * nor newer than anything.
  *
@@ -14,14 +14,14 @@
 
 #define FILTER_OPTIONS                                                                                                 \
 	(CTL_BIT(OPT_OFFICE) | CTL_BIT(OPT_CHAMBER) | CTL_BIT(OPT_OUTCOME) | CTL_BIT(OPT_CLASS) | CTL_BIT(OPT_OLDER) | \
-	 CTL_BIT(OPT_NEWER) | CTL_BIT(OPT_SID) | CTL_BIT(OPT_COUNT) | CTL_BIT(OPT_IDS))
+	 CTL_BIT(OPT_NEWER) | CTL_BIT(OPT_SID) | CTL_BIT(OPT_COUNT) | CTL_BIT(OPT_IDS) | CTL_BIT(OPT_HTTP))
 
 struct filter {
-	const char *office, *outcome, *class_, *sid; /* lists; NULL: any */
-	char chamber;                                /* 'H', 'S' or 0 */
-	int64_t older_s, newer_s;                    /* ended before, not before; 0: any */
-	uint64_t count;                              /* at most so many */
-	bool any;                                    /* filter_given() */
+	const char *office, *outcome, *class_, *sid, *http; /* lists; NULL: any */
+	char chamber;                                       /* 'H', 'S' or 0 */
+	int64_t older_s, newer_s;                           /* ended before, not before; 0: any */
+	uint64_t count;                                     /* at most so many */
+	bool any;                                           /* filter_given() */
 };
 
 /* A filter, or --ids; --count alone is none. */

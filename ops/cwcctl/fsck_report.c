@@ -55,6 +55,7 @@ const struct fsck_code fsck_codes[] = {
 	{ "fly-left", "counted as in flight for its office, but nobody holds it", "removes it" },
 	{ "lease-far", "a worker's lease is more than 300 s ahead: its clock, or that of Redis, is wrong", NULL },
 	{ "machine-left", "a machine of a worker that is gone", "removes it" },
+	{ "about-left", "what a worker said of itself that is gone", "removes it" },
 	{ "dead-left", "an entry of dead that is not current", "removes it" },
 	{ "dead-orphan", "a dead letter whose record is gone", "writes the record anew, so that it can be dropped" },
 	{ "rev-behind", "a result has a higher rev than the record: consumers would ignore the next ones",

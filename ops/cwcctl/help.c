@@ -55,7 +55,7 @@ static void print_option(int o)
 	wrap(row->text, 6);
 }
 
-static void print_options(uint64_t set)
+static void print_options(ctl_set set)
 {
 	for (int o = 0; o < CTL_N_OPTIONS; o++)
 		if (set & CTL_BIT(o))
@@ -127,7 +127,7 @@ static void print_command(const struct command *k)
 
 /* --- the table as JSON ------------------------------------------------------------------------ */
 
-static json_t *options_json(uint64_t set)
+static json_t *options_json(ctl_set set)
 {
 	json_t *all = json_array();
 	for (int o = 0; o < CTL_N_OPTIONS; o++) {

@@ -115,7 +115,7 @@ static void print_history(const json_t *job)
 {
 	static const struct out_column attempt[] = {
 		{ "attempt", "ATTEMPT" },  { "begun", "BEGUN" },     { "ended", "ENDED" },
-		{ "http_status", "HTTP" }, { "outcome", "OUTCOME" },
+		{ "http_status", "HTTP" }, { "outcome", "OUTCOME" }, { "worker", "WORKER" },
 	};
 	const json_t *history = json_object_get(job, "history");
 	if (json_array_size(history) == 0)

@@ -90,6 +90,38 @@ int letters_list(struct ctl *c, enum walk_place place, const struct out_column *
 	return code;
 }
 
+/* --- the sealed jobs -------------------------------------------------------------------------- */
+
+/* Adds `job` to each row: the bytes that the submission has under the digest of the record, or null. */
+static bool add_jobs(const struct walk *w, json_t *rows)
+{
+	struct resp_reply *job[WALK_PAGE] = { NULL };
+	size_t n = json_array_size(rows);
+	enum err e = ERR_OK;
+	for (int tries = 1;; tries++) {
+		for (size_t i = 0; i < n; i++) {
+			char key[QUEUE_ID_MAX + 8], field[64];
+			const json_t *row = json_array_get(rows, i);
+			const char *digest = json_string_value(json_object_get(row, "digest"));
+			snprintf(key, sizeof(key), "sub:%s", json_string_value(json_object_get(row, "sid")));
+			snprintf(field, sizeof(field), "j:%.40s", digest != NULL ? digest : "");
+			reply_free(job[i]);
+			session_send(w->c, SESSION_ARGV(span_lit("HGET"), session_key(w->c, key), span_str(field)),
+				     &job[i]);
+		}
+		e = session_wait(w->c, true);
+		if (e == ERR_OK || !session_again(w->c, e, tries))
+			break;
+	}
+	for (size_t i = 0; i < n; i++) {
+		struct span bytes = e == ERR_OK ? resp_text(job[i]) : span_of(NULL, 0);
+		json_object_set_new(json_array_get(rows, i), "job", bytes.n > 0 ? out_base64(bytes) : json_null());
+		if (e != ERR_TIMEOUT) /* after an interrupt the session still points at them */
+			reply_free(job[i]);
+	}
+	return e == ERR_OK;
+}
+
 /* --- export ----------------------------------------------------------------------------------- */
 
 static void say_exported(const struct walk *w, uint64_t n, const char *last)
@@ -120,6 +152,11 @@ int letters_export(struct ctl *c, enum walk_place place)
 	if (code == 0) {
 		while ((r = walk_next(w)) == WALK_MORE) {
 			json_t *rows = page_rows(w, NULL, &missing);
+			if (ctl_has(c, OPT_JOBS) && !add_jobs(w, rows)) {
+				json_decref(rows);
+				r = c->session->interrupted ? WALK_END : WALK_FAILED;
+				break;
+			}
 			for (size_t i = 0; i < json_array_size(rows); i++, n++)
 				out_line(json_incref(json_array_get(rows, i)));
 			if (w->n > 0)

@@ -49,7 +49,7 @@ static void bold(const char *before, const char *s)
 	fputs("\\fR", stdout);
 }
 
-static void options(uint64_t set)
+static void options(ctl_set set)
 {
 	for (int o = 0; o < CTL_N_OPTIONS; o++) {
 		if (!(set & CTL_BIT(o)))

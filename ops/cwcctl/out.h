@@ -63,6 +63,9 @@ void out_pages_begin(const struct ctl *c, const struct out_column *col, size_t n
 void out_page(struct out_pages *p, json_t *rows);
 void out_pages_end(struct out_pages *p, const char *none);
 
+/* Adds to an entry of `audit` its member `what`: the arguments of the act in one text, in which a hold has a time. */
+void out_dress_act(json_t *row);
+
 /* Bytes as they are, past the buffer of stdio, which is not wiped. 0, or CTL_INTERNAL after a report. */
 int out_raw(struct span s);
 /* Flushes what stdio holds. When the reader is gone the program ends as by SIGPIPE. */

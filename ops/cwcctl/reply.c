@@ -51,6 +51,12 @@ struct span reply_field(const struct resp_reply *flat, const char *name)
 	return span_of(NULL, 0);
 }
 
+int64_t reply_number(struct span s)
+{
+	uint64_t n;
+	return text_uint(s, REPLY_NUMBER_MAX, &n) == ERR_OK ? (int64_t)n : 0;
+}
+
 /* --- records as JSON -------------------------------------------------------------------------- */
 
 static bool one_of(struct span name, const char *const *list)
@@ -90,6 +96,11 @@ static json_t *number(struct span name, struct span value)
 		return value.n == 0 ? json_null() : out_string(value);
 	bool absent = span_eq_str(name, "http_status") || span_eq_str(name, "status") ? n == 0 : n < 0;
 	return absent ? json_null() : json_integer(n);
+}
+
+static json_t *time_ms(int64_t ms)
+{
+	return out_time_us(ms > 0 && ms <= REPLY_NUMBER_MAX / 1000 ? ms * 1000 : 0);
 }
 
 static bool is_time(struct span name)
@@ -138,7 +149,7 @@ json_t *reply_entry(const struct resp_reply *entry)
 		dash++;
 	json_object_set_new(o, "id", out_string(id));
 	if (text_int(span_of(id.p, dash), &ms) == ERR_OK)
-		json_object_set_new(o, "written", out_time_us(ms * 1000));
+		json_object_set_new(o, "written", time_ms(ms));
 	json_object_update(o, fields);
 	json_decref(fields);
 	return o;
@@ -162,12 +173,11 @@ json_t *reply_history(struct span text)
 		json_t *o = json_object();
 		int64_t ms;
 		json_object_set_new(o, "attempt", number(span_lit("attempt"), cut(&line, ',')));
-		json_object_set_new(o, "begun",
-				    text_int(cut(&line, ','), &ms) == ERR_OK ? out_time_us(ms * 1000) : json_null());
-		json_object_set_new(o, "ended",
-				    text_int(cut(&line, ','), &ms) == ERR_OK ? out_time_us(ms * 1000) : json_null());
+		json_object_set_new(o, "begun", text_int(cut(&line, ','), &ms) == ERR_OK ? time_ms(ms) : json_null());
+		json_object_set_new(o, "ended", text_int(cut(&line, ','), &ms) == ERR_OK ? time_ms(ms) : json_null());
 		json_object_set_new(o, "http_status", number(span_lit("http_status"), cut(&line, ',')));
-		json_object_set_new(o, "outcome", out_string(line));
+		json_object_set_new(o, "outcome", out_string(cut(&line, ',')));
+		json_object_set_new(o, "worker", line.n > 0 ? out_string(line) : json_null());
 		json_array_append_new(all, o);
 	}
 	return all;

@@ -20,7 +20,7 @@ struct resp_reply *reply_copy(const struct resp_reply *r);
  * (job, receipt) are left out. */
 json_t *reply_record(const struct resp_reply *flat);
 json_t *reply_entry(const struct resp_reply *entry);
-/* "attempt,begun_ms,ended_ms,status,outcome;..." as an array of objects. */
+/* "attempt,begun_ms,ended_ms,status,outcome,worker;..." as an array of objects. */
 json_t *reply_history(struct span text);
 
 /* A stream page by page, oldest first, up to what was the newest entry at the start: `audit` may have a million. */

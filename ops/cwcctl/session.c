@@ -157,7 +157,7 @@ static struct resp_reply *ask(struct ctl *c, const char *script, const struct sp
 			queue_script(s->queue, script, argv, n, on_answer, p);
 		else
 			queue_command(s->queue, argv, n, on_answer, p);
-		enum err e = session_wait(c, s->patient);
+		enum err e = session_wait(c, s->patient || s->quiet);
 		if (e == ERR_OK)
 			return r;
 		reply_free(r);
@@ -257,6 +257,8 @@ static int connect_queue(struct ctl *c, const struct conn_options *o)
 	enum err e = queue_open(&s->loop, &q, &ops, s, &s->queue, &detail);
 	if (e != ERR_OK)
 		return ctl_fail(CTL_CONFIG, "TLS: %s", detail);
+	if (s->begun_only)
+		return 0;
 	while (!queue_is_up(s->queue) && !s->down)
 		uv_run(&s->loop, UV_RUN_ONCE);
 	return s->down ? session_report(c) : read_version(c);
@@ -282,7 +284,7 @@ static int open_with(struct ctl *c)
 	return connect_queue(c, &o);
 }
 
-int session_open_any(struct ctl *c)
+static int open_new(struct ctl *c, bool begun_only)
 {
 	if (c->session != NULL)
 		return 0;
@@ -293,8 +295,19 @@ int session_open_any(struct ctl *c)
 	uv_signal_init(&s->loop, &s->sigint);
 	uv_signal_init(&s->loop, &s->sigterm);
 	s->sigint.data = s->sigterm.data = s;
+	s->begun_only = begun_only;
 	c->session = s;
 	return open_with(c);
+}
+
+int session_open_any(struct ctl *c)
+{
+	return open_new(c, false);
+}
+
+int session_begin(struct ctl *c)
+{
+	return open_new(c, true);
 }
 
 int session_open(struct ctl *c)

@@ -29,6 +29,8 @@ struct session {
 	int code;           /* exit status of the last reported failure */
 	size_t outstanding; /* of session_send() */
 	struct pending *pending, **last_pending;
+	bool begun_only; /* session_begin() */
+	bool quiet;      /* a connection that is lost or busy is not reported: the command goes on without */
 	bool patient; /* session_call() and session_script() ask again: all that the command says may be said twice */
 	bool interrupted; /* SIGINT or SIGTERM, once session_watch() was called */
 	uv_signal_t sigint, sigterm;
@@ -41,6 +43,8 @@ struct session {
  * scripts and records may be others. session_open_any() is for who only looks. */
 int session_open(struct ctl *c);
 int session_open_any(struct ctl *c);
+/* Begins to connect, and waits for nothing: for who goes on without Redis. The connection comes and goes by itself. */
+int session_begin(struct ctl *c);
 /* NULL sessions are allowed. */
 void session_close(struct ctl *c);
 /* The name of the queue by the options, checked; NULL after a report. */
@@ -75,9 +79,19 @@ bool session_input(struct ctl *c, int fd);
 /* After a loss: waits until the queue is up again; false after an interrupt, or patience_ms (0: for ever). */
 bool session_up_again(struct ctl *c, uint64_t patience_ms);
 
+/* For session_wait() of who asks again, or says in another way that nobody answers. */
+static inline bool session_hushed(const struct ctl *c)
+{
+	return c->session->patient || c->session->quiet;
+}
+
 /* NULL is allowed. */
 void reply_free(struct resp_reply *r);
 /* The member of a flat array name, value, name, value...; an empty span when it is not there. */
 struct span reply_field(const struct resp_reply *flat, const char *name);
+/* A count or a time in microseconds: a whole number from 0 to REPLY_NUMBER_MAX, with which one can reckon; 0 for
+ * anything else. */
+#define REPLY_NUMBER_MAX INT64_C(10000000000000000)
+int64_t reply_number(struct span s);
 
 #endif

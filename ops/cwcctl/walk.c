@@ -374,6 +374,20 @@ int walk_open(struct ctl *c, enum walk_place place, bool full, bool reverse, str
 	return code;
 }
 
+void walk_rewind(struct walk *w)
+{
+	page_clear(w);
+	w->seen = w->leftovers = w->bad_lines = 0;
+	w->left = w->filter.count;
+	w->cursor[0] = w->member[0] = '\0';
+	w->arg = 1;
+	w->limit = 2 * WALK_PAGE;
+	w->over = w->from == WALK_PLACE && w->end[0] == '\0';
+	if (w->from == WALK_FILE)
+		lines_rewind(&w->lines);
+	BUG_ON(read_from(w) != 0);
+}
+
 enum walk_result walk_next(struct walk *w)
 {
 	if (w->over || w->left == 0 || w->c->session->interrupted) {

@@ -71,6 +71,8 @@ enum walk_result {
 /* With the options and arguments of the command; *w must stay until session_close(). 0, or the exit
  * status after a report; walk_close() in any case. */
 int walk_open(struct ctl *c, enum walk_place place, bool full, bool reverse, struct walk *w);
+/* Back to where it began, over the same letters; not for input that is read once. */
+void walk_rewind(struct walk *w);
 /* Items are valid until the next call. */
 enum walk_result walk_next(struct walk *w);
 /* Nothing comes after the items of this page: for who was interrupted right after the last one. */

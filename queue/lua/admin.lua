@@ -3,6 +3,7 @@
 -- ARGV verb who a b c
 --   cancel sid[:office] [rev]     hold WHAT until_us reason     resume WHAT     WHAT: house, senate or an office
 --   replay sid office [entry]     drop sid office [entry]       resolve sid office resend|drop|accepted [rev]
+--   drain NAME[/NONCE] reason     undrain NAME            note act counts selection
 --   entry: of `dead`, rev: of the record; the act is for this death or doubt only, so that one repeated after a lost
 --   reply never meets the next
 -- -> [OK, ...] | [NONE] | [STATE, state] | [TOOLATE, state] | [REV, rev] | [INFLIGHT, state] | [BADVERB] | [BADARG]
@@ -111,6 +112,54 @@ local function resume()
 	return {'OK', n}
 end
 
+-- Workers ------------------------------------------------------------------------------------------
+
+local function name_valid()
+	return #a <= 64 and a:find('^[^/%s]+$') ~= nil or #a <= 100 and a:find('^[^/%s]+/[^/%s]+$') ~= nil
+end
+
+-- Orders that nobody will meet any more: a day old, and of no worker on record.
+local function orders_forget(members)
+	local flat = call('HGETALL', PREFIX .. 'drain')
+	for i = 1, #flat, 2 do
+		local at = digits(flat[i + 1]:match('^%d+'))
+		if not members[flat[i]] and not (at and now - at < DAY) then
+			call('HDEL', PREFIX .. 'drain', flat[i])
+		end
+	end
+end
+
+-- The worker learns of it with its next beat. One that is gone already is no error while its order is on record, so
+-- that a script may ask again.
+local function drain()
+	if not name_valid() then
+		return {'BADARG'}
+	end
+	local name, members, reply, newest = a:match('^[^/]+'), {}, {'OK'}, nil
+	for _, worker in ipairs(call('ZRANGE', PREFIX .. 'workers', 0, -1)) do -- by the ends of their leases
+		local of = worker:match('^[^/]+')
+		members[of or ''] = true
+		newest = of == name and worker or newest
+		if worker == a or a == name and of == name then
+			reply[#reply + 1] = worker
+		end
+	end
+	if a ~= name and newest ~= a then
+		return {'NONE'} -- another process has the name: the order would meet that one
+	end
+	if #reply == 1 then
+		return a == name and call('HGET', PREFIX .. 'drain', name) and reply or {'NONE'}
+	end
+	orders_forget(members)
+	local text = num(now) .. ' ' .. who:gsub('%s', '_'):sub(1, 64) .. ' ' .. b:sub(1, 200)
+	call('HSET', PREFIX .. 'drain', name, text)
+	return reply
+end
+
+local function undrain()
+	return name_valid() and {'OK', call('HDEL', PREFIX .. 'drain', a:match('^[^/]+'))} or {'BADARG'}
+end
+
 -- Dead and unknown jobs ----------------------------------------------------------------------------
 
 -- Back into the line, behind all fresh letters, with a new budget.
@@ -124,6 +173,7 @@ local function reopen(id, j)
 		'dead_id', '', 'cancelled', '', 'opened_us', num(now))
 	place_leave(id, j.state, j)
 	rollup(sid, now)
+	flow_add(now, office, 'i', 1)
 	return {'OK', 'wait', num(rev)}
 end
 
@@ -169,6 +219,11 @@ local VERBS = {
 	cancel = cancel,
 	hold = hold,
 	resume = resume,
+	drain = drain,
+	undrain = undrain,
+	note = function() -- what a bulk act came to; `audit` is all
+		return {'OK'}
+	end,
 	replay = function()
 		return with_dead(reopen)
 	end,
@@ -185,6 +240,6 @@ local VERBS = {
 if not VERBS[verb] then
 	return {'BADVERB'}
 end
-first_write()
+first_write((verb == 'drain' or verb == 'undrain') and PREFIX .. 'drain' or nil) -- the host's user may write that
 call('XADD', PREFIX .. 'audit', 'MAXLEN', '~', AUDIT_MAX, '*', 'verb', verb, 'who', who, 'a', a, 'b', b, 'c', c)
 return VERBS[verb]()

@@ -1,14 +1,18 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- BEAT: one heartbeat per worker. The worker is "name/nonce", its nonce new at each boot.
--- ARGV worker lease_us verb(join|beat|leave) now_us version [machine [field value]...]
+-- ARGV worker lease_us verb(join|rejoin|beat|leave) now_us version [machine [field value]...]
+-- join: of a process that was no member yet. rejoin: of one that was, under this nonce or another.
 -- Fields, of a join or of a beat, become an entry of `attestations`.
--- -> [OK, redis_us, dead, unknown, stuck, results] | [FENCED] | [TAKEN, who] | [BUSY] | [VERSION, n]
+-- -> [OK, redis_us, dead, unknown, stuck, results, drain] | [FENCED] | [TAKEN, who] | [BUSY] | [VERSION, n]
+-- drain 1: somebody wants the worker to finish what it has and to end (ADMIN drain).
 --
 -- Leases are in the callers' clocks: a step of the server's clock must neither prolong nor end one.
 
 local worker, lease, verb, now, version = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local machine = (ARGV[6] or ''):sub(1, 64) -- where it runs; '' when it cannot prove to be the only one of its name there
 local WORKERS, MACHINES, LEASE_MAX = PREFIX .. 'workers', PREFIX .. 'machines', 300 * SECOND
+local DRAIN, ABOUT = PREFIX .. 'drain', PREFIX .. 'about'
+local joins = verb == 'join' or verb == 'rejoin'
 local ENDED = 1 -- end of a lease that no beat renews
 
 local function name_of(who)
@@ -38,9 +42,15 @@ local function count(command, key)
 	return ok and n or 0
 end
 
+-- The order is for the name: it finds a process that has lost its lease and comes back under another nonce.
+local function to_drain()
+	local ok, order = pcall(call, 'HGET', DRAIN, name_of(worker))
+	return ok and order and 1 or 0
+end
+
 local function answer()
 	return {'OK', num(clock()), count('XLEN', 'dead'), count('ZCARD', 'unknown'), count('XLEN', 'stuck'),
-		count('XLEN', 'results')}
+		count('XLEN', 'results'), to_drain()}
 end
 
 -- `workers` last: what fails before is repeated, and no machine stays behind without its worker.
@@ -49,12 +59,13 @@ local function leave()
 		return {'BUSY'}
 	end
 	call('HDEL', MACHINES, worker)
+	call('HDEL', ABOUT, worker)
 	call('ZREM', WORKERS, worker)
 	return answer()
 end
 
 first_write()
-if verb == 'join' then
+if joins then
 	local who = name_taken()
 	if who then
 		return {'TAKEN', who}
@@ -75,8 +86,13 @@ if #ARGV > 6 then
 	-- receipts of a worker that took jobs and died before its key was published.
 	call('XADD', PREFIX .. 'attestations', '*', unpack(ARGV, 7))
 end
+-- An order meant the process before: it goes first, or this one would meet it as a member. A member that says `join` again has
+-- lost the reply; an order that stands by then means it.
+if verb == 'join' and not call('ZSCORE', WORKERS, worker) then
+	call('HDEL', DRAIN, name_of(worker))
+end
 call('ZADD', WORKERS, num(now + clamp(lease, SECOND, LEASE_MAX)), worker)
-if verb == 'join' and machine ~= '' then
+if joins and machine ~= '' then
 	call('HSET', MACHINES, worker, machine) -- after the membership: REAP and `leave` find it by that
 end
 return answer()

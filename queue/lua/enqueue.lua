@@ -129,7 +129,8 @@ local function sub_add(x, now)
 	return true
 end
 
-local function entry_apply(x, now)
+-- came: how many jobs begin, by the first letter of their office.
+local function entry_apply(x, came, now)
 	local jobs, verdicts, wanted = {}, {}, false
 	for _, office in ipairs(x.offices) do
 		local j = job_read(x.sid .. ':' .. office)
@@ -143,6 +144,7 @@ local function entry_apply(x, now)
 		local id, verdict = x.sid .. ':' .. office, room and verdicts[office] or 'offices'
 		if verdict == 'fresh' or verdict == 'challenge' then
 			job_add(id, jobs[office], x, now)
+			came[office:sub(1, 1)] = (came[office:sub(1, 1)] or 0) + 1
 		elseif verdict == 'candidate' then
 			candidate_add(id, jobs[office], x, now)
 		elseif verdict ~= 'known' then
@@ -152,10 +154,10 @@ local function entry_apply(x, now)
 	rollup(x.sid, now)
 end
 
-local function entry_take(entry, now)
+local function entry_take(entry, came, now)
 	local x = entry_read(entry[2], now)
 	if x.offices then
-		entry_apply(x, now)
+		entry_apply(x, came, now)
 	else
 		refuse('malformed', x, '')
 	end
@@ -181,9 +183,9 @@ local function entry_failed(entry, err, now)
 end
 
 local function intake(max, now)
-	local n, tried = 0, call('EXISTS', PREFIX .. 'inerr') == 1
+	local n, tried, came = 0, call('EXISTS', PREFIX .. 'inerr') == 1, {}
 	for _, entry in ipairs(call('XRANGE', PREFIX .. 'in', '-', '+', 'COUNT', max)) do
-		local ok, err = pcall(entry_take, entry, now)
+		local ok, err = pcall(entry_take, entry, came, now)
 		if not ok then
 			entry_failed(entry, err, now)
 		else
@@ -192,6 +194,9 @@ local function intake(max, now)
 				call('HDEL', PREFIX .. 'inerr', entry[1])
 			end
 		end
+	end
+	for chamber, jobs in pairs(came) do
+		flow_add(now, chamber, 'i', jobs)
 	end
 	return n
 end

@@ -43,9 +43,9 @@ local function clock()
 end
 
 -- Redis refuses a script for lack of memory only at its first write. HDEL is allowed then, so that what follows may
--- write and a full queue can drain.
-local function first_write()
-	call('HDEL', META, '-')
+-- write and a full queue can drain. `key`: a hash to do it with, for who may not write META.
+local function first_write(key)
+	call('HDEL', key or META, '-')
 end
 
 -- Names ------------------------------------------------------------------------------------------
@@ -113,10 +113,11 @@ local function reason(j, why, more_marks)
 	return claims and doubt and 'unknown' or why
 end
 
--- The record's history with one more attempt; the oldest goes.
+-- The record's history with one more attempt, and by whom; the oldest goes.
 local function history(j, ended_us, status, outcome)
 	local begun_ms, ended_ms = num(math.floor((j.begun_us or 0) / 1000)), num(math.floor(ended_us / 1000))
-	local line = table.concat({j.attempt, begun_ms, ended_ms, status, outcome}, ',') .. ';'
+	local worker = (j.worker or ''):sub(1, 128):gsub('[,;]', '_')
+	local line = table.concat({j.attempt, begun_ms, ended_ms, status, outcome, worker}, ',') .. ';'
 	local all = (j.history or '') .. line
 	local _, n = all:gsub(';', '')
 	return n > HISTORY and all:match('^[^;]*;(.*)$') or all
@@ -217,6 +218,18 @@ local function flight_leave(worker, id, token, now)
 	call('SREM', PREFIX .. 'held:' .. worker, id .. ' ' .. token)
 end
 
+-- What this worker does not know, another may. All such bytes are looked at again LOOKS times a second together, however
+-- many wait: they come back under their old numbers, and a flood of them would stand before every letter for as long as
+-- they wait. Further ahead than PACE_MOST only after a clock stepped back.
+local LOOKS, PACE_MOST = 50, 6 * 3600 * SECOND
+local function look_paced(at, now)
+	local key = PREFIX .. 'rate:look'
+	local next_look = clamp(digits(call('GET', key) or '') or 0, now, now + PACE_MOST)
+	local after = next_look + SECOND / LOOKS
+	call('SET', key, num(after), 'PX', num(math.ceil((after - now) / 1000) + 1))
+	return math.max(at, next_look)
+end
+
 -- The submission: everything in sub:<sid> but the job bytes is derived from its job records -------------------------
 
 -- What a reader sees of one job. A new generation that has not begun does not hide the outcome that it challenges.
@@ -315,6 +328,44 @@ local function rollup(sid, now)
 		'expires_us', num(expires), unpack(view))
 	if open + kept == 0 then
 		sub_retire(sid, offices, expires, ended, now)
+	end
+end
+
+-- Flow: what came, what ended and how long POSTs took, by chamber and minute, for DEPTH -------------------------------
+
+local MINUTE = 60 * SECOND
+local FLOW_KEEP = 10 -- minutes
+local POST_FIRST_MS, POST_SLOWEST = 100, 10 -- class k of a POST: at most 100 ms x 2^k, the last without an end
+
+-- Counted after all that is true has been written, and under pcall: a count that fails costs no letter anything. Fields
+-- of old minutes go when a new one begins, and those of minutes that are still to come, after a clock that stepped back.
+local function flow_add(now, office, kind, n)
+	pcall(function()
+		local minute = math.floor(now / MINUTE)
+		local field = num(minute) .. office:sub(1, 1) .. kind
+		if call('HINCRBY', PREFIX .. 'flow', field, n) > n then
+			return
+		end
+		for _, old in ipairs(call('HKEYS', PREFIX .. 'flow')) do
+			local at = tonumber(old:match('^%d+') or 0)
+			if at < minute - FLOW_KEEP or at > minute then
+				call('HDEL', PREFIX .. 'flow', old)
+			end
+		end
+	end)
+end
+
+-- ended: a job that was open is over. us: how long its POST took, or nil.
+local function flow_end(now, office, ended, us)
+	local class, most = 0, POST_FIRST_MS * 1000
+	while us and us > most and class < POST_SLOWEST do
+		class, most = class + 1, most * 2
+	end
+	if us then
+		flow_add(now, office, 'p' .. class, 1)
+	end
+	if ended then
+		flow_add(now, office, 'o', 1)
 	end
 end
 

@@ -37,6 +37,7 @@ for _, dead in ipairs(call('ZRANGEBYSCORE', PREFIX .. 'workers', '-inf', num(min
 		end
 		if call('EXISTS', PREFIX .. 'held:' .. dead) == 0 then
 			call('HDEL', PREFIX .. 'machines', dead)
+			call('HDEL', PREFIX .. 'about', dead)
 			call('ZREM', PREFIX .. 'workers', dead) -- last: until then the next REAP comes back here
 		end
 	end

@@ -26,6 +26,7 @@ local RUN_MAX, SHARE_OF, WINDOW, OFFICES_MIN, OPEN_MAX = 5, 20, 60 * SECOND, 3, 
 local CLEAN = 'closed 0 0'
 local moved = {} -- by this call, for the reply
 local unspent = false -- nothing was sent under this token: its rate cells come back
+local was_open, posted_us -- for the flow: the job was open; how long its POST took
 local counts = false -- the job was begun under this token, and what became of it says something of the receiver
 
 -- The list with this office, up to as many as anybody asks for; and whether they are enough. One dead office must not
@@ -143,6 +144,7 @@ local function done(word, state, rev)
 		refund()
 	end
 	flight_leave(worker, id, token, now)
+	flow_end(now, office, was_open and not OPEN[state], posted_us)
 	return {word, state, num(rev), unpack(moved)}
 end
 
@@ -282,6 +284,7 @@ local function late_not_taken(others)
 end
 
 local function late(word, others)
+	was_open = OPEN[j.state]
 	if verb == 'conflict' then
 		answer.outcome, answer.class, answer.retryable = 'accepted_earlier', 'accepted', 0
 	end
@@ -295,6 +298,7 @@ local function late(word, others)
 	else
 		late_not_taken(others)
 	end
+	call('HSET', job_key(id), 'heard', token)
 	call('HDEL', job_key(id), 'u:' .. token) -- last: a repeat says it all again
 	rollup(sid, now)
 	return done('LATE', j.state, j.rev)
@@ -307,7 +311,8 @@ local function not_current()
 		return late(word, others)
 	end
 	rollup(sid, now)
-	local said = j.last_token == token or j.late == token -- `late`: an acceptance, while another POST was on the wire
+	-- `late`: an acceptance, while another POST was on the wire; `heard`: a late answer, whatever came of it
+	local said = j.last_token == token or j.late == token or j.heard == token
 	return done(said and 'DUP' or 'STALE', j.state, j.rev)
 end
 
@@ -354,6 +359,9 @@ local function unexpired()
 end
 
 local function defer()
+	if answer.detail ~= '' then -- its name
+		due = look_paced(due, now)
+	end
 	if j.why == 'expired' and not j.late then
 		-- Not verified yet: the hint that it has expired is looked at again when the wait is over.
 		call('ZADD', PREFIX .. 'exp', num(clamp(due, now, now + LIFE) + SECOND), id)
@@ -463,7 +471,9 @@ local ALWAYS = {['end'] = finished, not_sent = not_sent, release = not_sent}
 
 local function current()
 	local begun = j.state == 'begun'
+	local sent = begun and verb ~= 'not_sent' and verb ~= 'release'
 	counts = begun and site ~= 0
+	was_open, posted_us = true, sent and math.max(0, mine - j.begun_us) or nil
 	unspent = not begun
 	if not (AFTER_BEGIN[verb] or BEFORE_BEGIN[verb] or ALWAYS[verb]) then
 		return {'BADVERB', j.state, j.rev}

@@ -274,6 +274,16 @@ local function wait_time(wait)
 	return clamp(wait, 0, LOOK)
 end
 
+-- By which limits letters go, for DEPTH: those that the last TAKE named.
+local function limits_say()
+	pcall(function()
+		local text = table.concat({ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10]}, ' ')
+		if call('HGET', PREFIX .. 'limits', chamber) ~= text then
+			call('HSET', PREFIX .. 'limits', chamber, text)
+		end
+	end)
+end
+
 first_write()
 if not full then
 	intake(INTAKE, now)
@@ -292,4 +302,5 @@ end
 if more then
 	close_lane(wanted - taken)
 end
+limits_say()
 return {num(wait_time(wait)), full and 1 or 0, unpack(reply)}

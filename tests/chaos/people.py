@@ -112,7 +112,7 @@ class People:
         for key in self.stack.keys('job:*'):
             if self.ask('HGET', key, 'state') == 'dead':
                 dead.append(tuple(key.split(':job:', 1)[1].rsplit(':', 1)))
-        p = subprocess.run(self.ctl('dead', 'replay', '--all', '--quiet', '--json'), capture_output=True, text=True,
+        p = subprocess.run(self.ctl('dead', 'replay', '--yes', '--all', '--quiet', '--json'), capture_output=True, text=True,
                            timeout=CTL_S, check=False)
         for key in dead:
             self.acts.setdefault(key, []).append('replay')

@@ -124,8 +124,8 @@ class Case(unittest.TestCase):
         return result
 
     def start(self, *args, **kw):
-        process = subprocess.Popen([CTL, *args, *self.redis], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                   **{'stdin': subprocess.DEVNULL, **kw})
+        process = subprocess.Popen([CTL, *args, *self.redis], text=True, stderr=subprocess.PIPE,
+                                   **{'stdin': subprocess.DEVNULL, 'stdout': subprocess.PIPE, **kw})
         self.addCleanup(self.end, process)
         return process
 

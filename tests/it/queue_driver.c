@@ -290,7 +290,7 @@ static void run_beat(json_t *a, struct request *r)
 				    : strcmp(str(a, 2), "leave") == 0 ? QUEUE_LEAVE
 								      : QUEUE_BEAT;
 	if (verb == QUEUE_JOIN)
-		queue_join(queue, str(a, 3), number(a, 4), number(a, 5), str(a, 6), NULL, 0, on_beat, r);
+		queue_join(queue, verb, str(a, 3), number(a, 4), number(a, 5), str(a, 6), NULL, 0, on_beat, r);
 	else
 		queue_beat(queue, verb, str(a, 3), number(a, 4), number(a, 5), on_beat, r);
 }

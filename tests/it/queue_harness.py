@@ -160,11 +160,14 @@ class Driver:
 
     def event(self, name):
         """Drops events until one of this name."""
+        dropped, end = [], time.monotonic() + PATIENCE
         while True:
             while self.events:
-                e = self.events.pop(0)
-                if e['event'] == name:
-                    return e
+                dropped.append(self.events.pop(0))
+                if dropped[-1]['event'] == name:
+                    return dropped[-1]
+            if time.monotonic() > end:
+                raise AssertionError('no %s, but %s' % (name, dropped[-3:]))
             self.step()
 
     def state(self):

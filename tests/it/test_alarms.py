@@ -8,6 +8,7 @@ import unittest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from life_case import Case, letter  # noqa: E402
 from stack import letters, wait_until  # noqa: E402
+from status_client import Scrape  # noqa: E402
 
 
 class Alarms(Case):
@@ -57,9 +58,10 @@ class Alarms(Case):
 
     def test_memory(self):
         """Asked for when the worker becomes a member (and each minute after that: tests/scenario/alarms-memory.scn)."""
-        self.start(alarms={'memory': 1}, redis=['--maxmemory', '64mb'])
+        self.start(alarms={'memory': 1}, status=True, redis=['--maxmemory', '64mb'])
         alarm = self.worker.wait_event('queue_alarm')
         self.assertEqual(alarm['reason'], 'memory')
+        self.assertEqual(Scrape(self.stack.status_address('w1'))('cwc_redis_memory_percent'), alarm['count'])
         self.assertIn(alarm['count'], range(1, 50))
         # Without a limit there is no part of it that is used.
         self.worker.stop()

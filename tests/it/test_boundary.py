@@ -43,14 +43,14 @@ class Boundary(Case):
         """The first attempt surely sent nothing: no mark, no POST at the chamber, and a second attempt."""
         result = account.last_results(self.stack)[sid, office]
         self.assertEqual((result['outcome'], result['attempt']), ('accepted', '2'))
-        self.assertIn(',0,not_sent;', self.stack.job(sid, office)['history'])
+        self.assertIn(',0,not_sent,', self.stack.job(sid, office)['history'])
         self.assertEqual(len(self.stack.sim.records(delivery_id=account.delivery_id(sid, office))), 1)
 
     def check_behind(self, sid, office, taken):
         result = account.last_results(self.stack)[sid, office]
         records = self.stack.sim.records(delivery_id=account.delivery_id(sid, office))
         job = self.stack.job(sid, office)
-        self.assertIn(',no_answer;' if office[0] == 'S' else ',outcome_unknown;', job['history'])
+        self.assertIn(',no_answer,w' if office[0] == 'S' else ',outcome_unknown,w', job['history'])
         self.assertTrue([field for field in job if field.startswith('u:')])
         if office[0] == 'H':
             self.assertEqual((result['outcome'], result['attempt']), ('outcome_unknown', '1'))

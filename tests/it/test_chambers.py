@@ -36,7 +36,7 @@ class Connections(Case):
                 for s in some:
                     result = last[s['sid'], s['offices'][0]]
                     self.assertEqual((result['outcome'], result['attempt']), ('accepted', '2'))
-                    self.assertIn(',0,not_sent;', stack.job(s['sid'], s['offices'][0])['history'])
+                    self.assertIn(',0,not_sent,', stack.job(s['sid'], s['offices'][0])['history'])
                 stack.sim.clear_faults()
         self.assertEqual(stack.sim.count(), len(sent))
         whys = {e['sid'][:-2]: e['fate'] for e in self.worker.events('letter_sent') if e['http_status'] == 0}

@@ -42,7 +42,7 @@ class Filters(Case):
     def test_nothing_matches(self):
         self.assertEqual(self.ctl('dead', 'list').out, 'no dead letters\n')
         self.several()
-        for command in (('dead', 'list'), ('dead', 'stats'), ('dead', 'replay'), ('dead', 'drop', '--dry-run')):
+        for command in (('dead', 'list'), ('dead', 'stats'), ('dead', 'replay', '--yes'), ('dead', 'drop', '--dry-run')):
             r = self.ctl(*command, '--office', 'HNE02', code=NO)
             self.assertEqual(r.out, 'no dead letter matches\n')
         self.assertEqual(self.listed('--office', 'HNE02', code=NO), [])
@@ -64,7 +64,7 @@ class Filters(Case):
         self.ctl('dead', 'replay', '--all', '--rate', '5/year', code=USAGE)
         self.ctl('dead', 'replay', '--all', '--from', 'x', code=USAGE)
         self.ctl('dead', 'replay', '--count', '3', code=USAGE)  # is no filter
-        self.ctl('dead', 'replay', '--ids', self.path('absent'), code=NO)
+        self.ctl('dead', 'replay', '--yes', '--ids', self.path('absent'), code=NO)
 
     def test_ids(self):
         self.several()
@@ -74,13 +74,14 @@ class Filters(Case):
         exported = self.ctl('dead', 'export', '--chamber', 'senate').out
         r = self.ctl('dead', 'list', '--ids', '-', '--json', stdin=exported)
         self.assertEqual([x['sid'] for x in r.json], ['senate'])
-        r = self.ctl('dead', 'replay', '--ids', '-', '--json', stdin='new HNE03\nnew\nabsent HNE03\nnew HNE03 x\n', code=NO)
+        r = self.ctl('dead', 'replay', '--yes', '--ids', '-', '--json', code=NO,
+                     stdin='new HNE03\nnew\nabsent HNE03\nnew HNE03 x\n')
         self.assertEqual([x['answer'] for x in r.lines[:-1]], ['done', 'no such job'])
         self.assertEqual([self.summary(r)[k] for k in ('replayed', 'bad_lines', 'failed')], [1, 2, 0])
         self.assertIn('standard input:2: not SID OFFICE', r.err)
         self.assertEqual(self.state('new'), 'wait')
         # again: what was done before is no failure
-        r = self.ctl('dead', 'replay', '--ids', '-', stdin='new HNE03\ncrash HNE01\n')
+        r = self.ctl('dead', 'replay', '--yes', '--ids', '-', stdin='new HNE03\ncrash HNE01\n')
         self.assertRegex(r.out, r'^1 replayed, 1 skipped \(1 not dead any more\), 0 failed ')
 
     def test_leftovers(self):
@@ -91,7 +92,7 @@ class Filters(Case):
         self.r('XADD', '{q}:dead', '*', 'nonsense', 'x')
         self.assertEqual(self.listed('--outcome', 'crashes'), ['crash'])
         self.assertEqual(self.ctl('dead', 'stats', '--json').json['leftovers'], 3)
-        r = self.ctl('dead', 'replay', '--all', '--json')
+        r = self.ctl('dead', 'replay', '--yes', '--all', '--json')
         self.assertEqual((self.summary(r)['replayed'], self.summary(r)['skipped']['leftovers']), (5, 3))
 
 
@@ -140,7 +141,7 @@ class Look(Case):
         text = self.ctl('dead', 'show', 's', 'HNE03').out
         self.assertRegex(text, r'attempts +2\n')
         self.assertIn('2 of 2', text)
-        self.assertRegex(text, r'\nATTEMPT +BEGUN +ENDED +HTTP +OUTCOME\n1 +\S+Z +\S+Z +503 +no_answer\n2 +\S+Z +\S+Z +503 ')
+        self.assertRegex(text, r'\nATTEMPT +BEGUN +ENDED +HTTP +OUTCOME +WORKER\n1 +\S+Z +\S+Z +503 +no_answer +w1/1\n2 +\S+Z +\S+Z +503 ')
         self.assertNotIn('has expired', text)
         self.r('HSET', '{q}:job:s:HNE03', 'expires_us', self.now() - SECOND)
         self.assertIn('It has expired: a replay ends it as expired.', self.ctl('dead', 'show', 's', 'HNE03').out)
@@ -162,14 +163,15 @@ class Bulk(Case):
         self.assertEqual([line.split()[0] for line in r.out.splitlines()], ['crash', 'new', 'other', '3'])
         self.assertIn('3 would be replayed, 0 skipped, 0 failed', r.out)
         self.assertEqual((self.r('XLEN', '{q}:dead'), self.r('XLEN', '{q}:audit')), (5, 0))
-        r = self.ctl('dead', 'replay', '--chamber', 'house', '--newer', '3d', '--count', '2')
+        r = self.ctl('dead', 'replay', '--yes', '--chamber', 'house', '--newer', '3d', '--count', '2')
         self.assertRegex(r.out, r'^2 replayed, 0 skipped, 0 failed \(')
         self.assertEqual([self.state(*x) for x in (('old',), ('crash', 'HNE01'), ('new',), ('other', 'HNE01'))],
                          ['dead', 'wait', 'wait', 'dead'])
         audit = rq.stream(self.r, 'audit')
-        self.assertEqual([(a['verb'], a['a'], a['b']) for a in audit], [('replay', 'crash', 'HNE01'), ('replay', 'new', 'HNE03')])
+        self.assertEqual([(a['verb'], a['a'], a['b']) for a in audit], [
+            ('replay', 'crash', 'HNE01'), ('replay', 'new', 'HNE03'), ('note', 'dead replay', '2 done, 0 passed over, 0 failed')])
         self.assertRegex(audit[0]['who'], '^.+@.+$')
-        self.ctl('dead', 'drop', '--older', '5d')
+        self.ctl('dead', 'drop', '--yes', '--older', '5d')
         self.assertEqual((self.state('old'), self.r('HGET', '{q}:job:old:HNE03', 'why')), ('close', 'dropped'))
 
     def test_needs_a_selection(self):
@@ -182,7 +184,7 @@ class Bulk(Case):
     def test_unknown_fates_are_left_alone(self):
         self.doubt('u')
         self.die('d')
-        self.ctl('dead', 'replay', '--all')
+        self.ctl('dead', 'replay', '--yes', '--all')
         self.assertEqual((self.state('u'), self.state('d')), ('unknown', 'wait'))
         self.assertIn('not dead', self.ctl('dead', 'replay', 'u', 'HNE03', code=NO).out)
         self.assertEqual(self.state('u'), 'unknown')
@@ -192,18 +194,18 @@ class Bulk(Case):
         self.several()
         self.r('RENAME', '{q}:sub:crash', '{q}:aside')
         self.r('SET', '{q}:sub:crash', 'x')
-        r = self.ctl('dead', 'replay', '--all', '--json', code=NO)
+        r = self.ctl('dead', 'replay', '--yes', '--all', '--json', code=NO)
         s = self.summary(r)
         self.assertEqual((s['replayed'], s['failed']), (4, 1))
         self.assertIn('crash HNE01: ', r.err)
         self.r('RENAME', '{q}:aside', '{q}:sub:crash')
-        self.assertEqual(self.summary(self.ctl('dead', 'replay', '--all', '--json'))['replayed'], 1)
+        self.assertEqual(self.summary(self.ctl('dead', 'replay', '--yes', '--all', '--json'))['replayed'], 1)
 
     def test_redis_refuses(self):
         self.several()
         self.r('ACL', 'SETUSER', 'reader', 'on', '>pw', '~*', '+@all', '-evalsha')
         self.addCleanup(self.r, 'ACL', 'DELUSER', 'reader')
-        r = self.ctl('dead', 'replay', '--all', '--user', 'reader', '--password-file', self.write('pw', 'pw', 0o600),
+        r = self.ctl('dead', 'replay', '--yes', '--all', '--user', 'reader', '--password-file', self.write('pw', 'pw', 0o600),
                      code=UNAVAILABLE)
         self.assertIn('5 failed', r.out)
         self.assertEqual(self.r('XLEN', '{q}:dead'), 5)
@@ -211,23 +213,23 @@ class Bulk(Case):
     def test_rate(self):
         self.scale(30)
         start = time.monotonic()
-        s = self.summary(self.ctl('dead', 'replay', '--all', '--rate', '20/s', '--json'))
+        s = self.summary(self.ctl('dead', 'replay', '--yes', '--all', '--rate', '20/s', '--json'))
         self.assertEqual(s['replayed'], 30)
         self.assertGreater(time.monotonic() - start, 1.3)  # 30 at 20/s; the last of them need not be waited for
 
     def test_progress_lines(self):
         """Without a terminal a line a second, and none with --quiet."""
         self.scale(30)
-        r = self.ctl('dead', 'replay', '--chamber', 'house', '--rate', '8/s')
+        r = self.ctl('dead', 'replay', '--yes', '--chamber', 'house', '--rate', '8/s')
         self.assertRegex(r.err, r'^cwcctl: \d+ of 30, \d+ replayed, \d+/s')
         self.assertLess(r.err.count('\n'), 8)
-        self.assertEqual(self.ctl('dead', 'replay', '--all', '--rate', '4/s', '--quiet').err, '')
+        self.assertEqual(self.ctl('dead', 'replay', '--yes', '--all', '--rate', '4/s', '--quiet').err, '')
 
     def test_progress_bar(self):
         self.scale(20)
         terminal, stderr = pty.openpty()
         with os.fdopen(terminal, 'rb', 0) as seen:
-            process = subprocess.Popen([CTL, 'dead', 'drop', '--all', '--rate', '10/s', *self.redis], stderr=stderr,
+            process = subprocess.Popen([CTL, 'dead', 'drop', '--yes', '--all', '--rate', '10/s', *self.redis], stderr=stderr,
                                        stdout=subprocess.PIPE)
             os.close(stderr)
             text = b''
@@ -245,7 +247,7 @@ class Bulk(Case):
         """With a filter that has a count and an age: the printed command means the same letters."""
         self.scale(40)
         self.die('fresh')
-        process = self.start('dead', 'replay', '--older', '1d', '--count', '30', '--rate', '20/s')
+        process = self.start('dead', 'replay', '--yes', '--older', '1d', '--count', '30', '--rate', '20/s')
         wait_until(lambda: self.r('XLEN', '{q}:dead') < 36, what='progress')
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
@@ -253,7 +255,7 @@ class Bulk(Case):
         done = int(out.split()[0])
         self.assertEqual(self.r('XLEN', '{q}:dead'), 41 - done)
         command = err.splitlines()[-1].strip()
-        self.assertRegex(command, r'^cwcctl dead replay --redis \S+ --count %d --older 20\S+Z --rate 20/s --from \d+-\d+$'
+        self.assertRegex(command, r'^cwcctl dead replay --redis \S+ --count %d --older 20\S+Z --rate 20/s --yes --from \d+-\d+$'
                          % (30 - done))
         r = self.again(command)
         self.assertTrue(r.out.startswith('%d replayed' % (30 - done)), r.out)
@@ -272,7 +274,7 @@ class Bulk(Case):
     def test_lost_connections(self):
         """Connections are lost while acts are under way: each letter is replayed once."""
         self.scale(2000)
-        process = self.start('dead', 'replay', '--all', '--quiet')
+        process = self.start('dead', 'replay', '--yes', '--all', '--quiet')
         for left in (1700, 1200, 600):
             wait_until(lambda left=left: self.r('XLEN', '{q}:dead') <= left or process.poll() is not None, what='replays')
             self.r('CLIENT', 'PAUSE', 60000, 'WRITE')  # reads go on: it comes to its next acts and waits
@@ -290,15 +292,15 @@ class Bulk(Case):
         self.scale(600)
         self.r('HSET', '{q}:meta', 'num', 600)
         self.ctl('fsck')
-        self.ctl('dead', 'replay', '--all', '--count', '250')
-        self.ctl('dead', 'drop', '--chamber', 'senate')
+        self.ctl('dead', 'replay', '--yes', '--all', '--count', '250')
+        self.ctl('dead', 'drop', '--yes', '--chamber', 'senate')
         self.ctl('fsck')
         self.assertEqual(self.listed(), ['s%d' % i for i in range(251, 601) if i % 4])
 
     def test_dies_again_meanwhile(self):
         """A run ends at what was there when it began."""
         self.scale(30)
-        process = self.start('dead', 'replay', '--all', '--rate', '20/s', '--json')
+        process = self.start('dead', 'replay', '--yes', '--all', '--rate', '20/s', '--json')
         process.stdout.readline()
         self.die('late')
         out, err = process.communicate(timeout=30)
@@ -306,9 +308,9 @@ class Bulk(Case):
         self.assertEqual(self.state('late'), 'dead')
 
     def test_scale(self):
-        """100,000 dead letters, interrupted in the middle and resumed: each replayed once, in bounded memory."""
+        """Many dead letters, interrupted in the middle and resumed: each replayed once, in bounded memory."""
         self.scale(SCALE)
-        process = self.start('dead', 'replay', '--all', '--json')
+        process = self.start('dead', 'replay', '--yes', '--all', '--json')
         rows = 0
         while rows < SCALE // 2:
             process.stdout.readline()

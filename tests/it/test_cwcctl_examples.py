@@ -16,8 +16,8 @@ from cwcctl_case import BUILD, CTL, NO, OK, PERSON, PUBLIC, letter, lines, wait_
 from keys_case import DEVELOPMENT, PCRS, SIMULATOR, KeysCase, bundle  # noqa: E402
 from people_case import DAY, HOUR, Case as PeopleCase  # noqa: E402
 
-NO_IS_AN_ANSWER = ('results --verify', 'dead list --chamber house', 'dead replay --chamber senate', 'fsck --mend',
-                   'reconcile', 'attest diff', 'receipts verify')
+NO_IS_AN_ANSWER = ('results --verify', 'dead list --chamber house', 'dead replay --chamber senate', 'fsck --mend', 'workers drain',
+                   'reconcile', 'attest diff', 'receipts verify', 'delivery')
 STATUS = '/run/cwc-status.sock'
 
 
@@ -29,6 +29,7 @@ class Examples(PeopleCase, KeysCase):
         self.write('letters.jsonl', lines(letter('two'), letter('three', ['SNE02'])))
         self.write('render.json', json.dumps({**PUBLIC, **PERSON}))
         self.write('chosen.txt', 'old HNE03\n')
+        self.write('dead.jsonl', '')
         self.write('confirmed.txt', 'u HNE03\n')
         self.write('outbox.txt', 'done\nnever HNE01\n')
         sealed = self.ctl('seal', self.path('letters.jsonl'), *self.sealing, '--ring', self.ring).out
@@ -82,6 +83,7 @@ class Examples(PeopleCase, KeysCase):
         path = self.dir
         if STATUS in line:
             path, line = self.dev_path, line.replace(STATUS, self.worker.server_address)
+        line = line.replace('/run/cwc-exporter.sock', self.path('exporter.sock'))
         output = re.search(r'--output (\S+)', line)
         if output and 'keys store' not in line and os.path.exists(self.path(output.group(1))):
             os.unlink(self.path(output.group(1)))
@@ -93,6 +95,9 @@ class Examples(PeopleCase, KeysCase):
         self.addCleanup(self.end, process)
         if '--follow' in line:
             wait_until(lambda: 'cmd=xread' in self.r('CLIENT', 'LIST'), what='reader')
+            process.send_signal(signal.SIGINT)
+        elif 'exporter' in line:
+            process.stdout.readline()
             process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
         return process.returncode, out, err

@@ -6,12 +6,13 @@ import ctypes
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from cwcctl_case import BUILD, CTL, NO, OK, SECOND, USAGE, rq, wait_until  # noqa: E402
+from cwcctl_case import BUILD, CTL, NO, OK, ROOT, SECOND, USAGE, rq, wait_until  # noqa: E402
 from liar import Liar  # noqa: E402
 from people_case import DAY, HOUR, Case as PeopleCase  # noqa: E402
 
@@ -86,7 +87,7 @@ class Bytes(Case):
 
     def test_numbers_are_plain(self):
         """No exponent, whatever is measured."""
-        for command in (('dead', 'replay', '--all'), ('unknown', 'resolve', 'drop', '--all'), ('depth',)):
+        for command in (('dead', 'replay', '--yes', '--all'), ('unknown', 'resolve', 'drop', '--yes', '--all'), ('depth',)):
             out = self.ctl(*command, '--json').out
             self.assertNotRegex(out, r'\d[eE][+-]?\d', command)
             self.assertRegex(out, r'"(seconds|in_oldest_s)": ?\d+\.\d{1,3}\b')
@@ -112,7 +113,7 @@ class Bytes(Case):
 
     def test_ids(self):
         """A file that is none of ours says so, and not a hundred thousand times."""
-        r = self.ctl('dead', 'replay', '--ids', '-', stdin='a MARS1\n' * 200, code=NO)
+        r = self.ctl('dead', 'replay', '--yes', '--ids', '-', stdin='a MARS1\n' * 200, code=NO)
         self.assertEqual(r.err.count('\n'), 21, r.err)
         self.assertIn('200 bad lines', r.out)
 
@@ -123,6 +124,59 @@ class Lies(Case):
         liar, args = self.liar()
         liar.after('depth', lambda argv, reply: [b'x' * 61 + b'_us', 5, b'y' * 200 + b'_us', 5, b'z' * 99, 1, *reply])
         self.assertEqual(json.loads(self.past(args, 'depth', '--json').stdout)['workers'], 1)
+
+    def test_a_depth_that_is_none(self):
+        """It is no empty queue: nobody has fewer workers for it, and no series says 0."""
+        def without(reply, *names):
+            return [x for k in range(0, len(reply), 2) if reply[k] not in names for x in reply[k:k + 2]]
+
+        def but(reply, name, value):
+            return without(reply, name) + [name, value]
+        lies = (lambda r: [], lambda r: 5, lambda r: b'OK', lambda r: r[:-1], lambda r: without(r, b'alive'),
+                lambda r: without(r, b'redis_us'), lambda r: without(r, b'senate_waiting'), lambda r: but(r, b'alive', -1),
+                lambda r: but(r, b'alive', 2**62), lambda r: but(r, b'house_waiting', b'x'), lambda r: but(r, b'in', [1]),
+                lambda r: but(r, b'house_begun', b'-1'), lambda r: but(r, b'house_oldest_us', None))
+        for n, lie in enumerate(lies):
+            liar, args = self.liar('depth-%d' % n)
+            liar.after('depth', lambda argv, reply, lie=lie: lie(reply), times=None)
+            all_forms = (('depth', '--json'), ('depth', '--emf'), ('depth', '--prometheus'), ('scale', '--emf'), ('top', '--count', '1'), ('limits',))
+            for command in (('depth',), ('scale', '--publish'), *(all_forms if n == 4 else ())):
+                r = self.past(args, *command, code=69 if command[0] == 'scale' else 70)
+                self.assertEqual((r.stdout, r.stderr.splitlines()[0]), ('', 'cwcctl: what the queue says of its depth is none'), (n, command))
+        self.assertEqual(self.r('EXISTS', '{q}:scale'), 0)
+        exporter = subprocess.Popen([CTL, 'exporter', '--listen', 'unix:' + self.path('e'), *args], stdout=subprocess.PIPE,
+                                    stderr=subprocess.DEVNULL, text=True)
+        self.addCleanup(self.end, exporter)
+        exporter.stdout.readline()
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(self.path('e'))
+            s.sendall(b'GET /metrics HTTP/1.0\r\n\r\n')
+            body = s.makefile('rb').read().partition(b'\r\n\r\n')[2]
+        self.assertEqual([x for x in body.splitlines() if not x.startswith(b'#')], [b'cwcq_up 0'])
+
+    def test_numbers(self):
+        """Numbers that nobody can reckon with, in all that people look at; under the sanitizers where they are built."""
+        checked = os.path.join(ROOT, 'build', 'asan', 'cwcctl')
+        program = checked if os.path.exists(checked) else CTL
+        self.add('a', 'HNE03')
+        self.intake()
+        minute = self.now() // (60 * SECOND) - 1
+        for v in ('9223372036854775807', '-9223372036854775808', '9000000000000000000', '9' * 30, '-1', 'x', '', '1e300', CLEAR):
+            self.r('HSET', '{q}:limits', 'house', ' '.join([v] * 5))
+            self.r('HSET', '{q}:flow', *[x for kind in 'iop' for x in ('%dH%s' % (minute, kind + '0' * (kind == 'p')), v)], '%dHp1' % minute, v)
+            for key in ('rate:house', 'rate:HNE03'):
+                self.r('SET', '{q}:' + key, v)
+            self.r('HSET', '{q}:about', 'w1/1', 'lease_ms=%s started_ms=%s bundle=%s house=%s' % (v, v, v, '/'.join([v] * 6)))
+            self.r('HSET', '{q}:drain', 'w1', ' '.join([v] * 3))
+            self.r('HSET', '{q}:job:a:HNE03', 'first_us', v)
+            self.r('HSET', '{q}:holds', 'HNE03', v + ' eve x')
+            self.r('HSET', '{q}:breaker', 'HNE03', ' '.join(('open', v, v, v)))
+            self.r('HSET', '{q}:scale', *[x for name in ('desired', 'at', 'low_us', 'changed_us', 'low_peak') for x in (name, v)])
+            self.r('DEL', '{q}:audit')
+            self.r('XADD', '{q}:audit', v + '-1' if v in ('9223372036854775807', '9000000000000000000') else '*', 'verb', v, 'who', v)
+            for command in (('limits',), ('workers',), ('top', '--count', '1'), ('shape',), ('depth',), ('scale',), ('audit', 'list')):
+                r = subprocess.run([program, *command, *self.redis], capture_output=True, timeout=60, check=False)
+                self.assertEqual((r.returncode, r.stderr, b'\x1b' in r.stdout), (OK, b'', False), (v, command, r))
 
     def test_keys_that_do_not_match(self):
         """SCAN answers with keys that were not asked for."""
@@ -152,7 +206,7 @@ class Arguments(Case):
         self.accepted('r')
         for moment in ('1970-01-01T00:00:00Z', '1969-12-31T00:00:00Z', '2099-01-01T00:00:00Z',
                        '1970-01-01T02:00:00+02:00'):
-            for command in (('dead', 'list', '--older'), ('dead', 'drop', '--older'), ('unknown', 'list', '--newer'),
+            for command in (('dead', 'list', '--older'), ('dead', 'drop', '--yes', '--older'), ('unknown', 'list', '--newer'),
                             ('results', 'trim', '--older')):
                 self.assertIn(command[-1] + ' must be', self.ctl(*command, moment, code=USAGE).err)
         self.assertEqual((self.r('XLEN', '{q}:dead'), self.r('XLEN', '{q}:results')), (5, 6))
@@ -160,7 +214,7 @@ class Arguments(Case):
 
     def test_ids_of_entries(self):
         self.several()
-        for command in (('dead', 'export', '--from'), ('dead', 'replay', '--all', '--from'), ('results', '--from'),
+        for command in (('dead', 'export', '--from'), ('dead', 'replay', '--yes', '--all', '--from'), ('results', '--from'),
                         ('results', 'trim', '--before')):
             for bad in ('99999999999999999999-0', '5-99999999999999999999', '5-', '-5', 'x', '5-5-5', ''):
                 r = self.ctl(*command, bad, code=USAGE)
@@ -184,12 +238,12 @@ class Arguments(Case):
     def test_names_in_json(self):
         for sid, how, key in (('a', 'accepted', 'accepted'), ('b', 'drop', 'dropped'), ('c', 'resend', 'resent')):
             self.doubt(sid, 'SNE02')
-            r = self.ctl('unknown', 'resolve', how, '--chamber', 'senate', '--json')
+            r = self.ctl('unknown', 'resolve', how, '--yes', '--chamber', 'senate', '--json')
             self.assertEqual(self.summary(r)[key], 1)
         self.die('d')
         self.r('RENAME', '{q}:sub:d', '{q}:aside')
         self.r('SET', '{q}:sub:d', 'x')
-        row, _ = self.ctl('dead', 'replay', '--all', '--json', code=NO).lines
+        row, _ = self.ctl('dead', 'replay', '--yes', '--all', '--json', code=NO).lines
         self.assertEqual((row['answer'], row['error']), ('failed', 'queue_script'))
 
 
@@ -278,9 +332,9 @@ class DryRuns(Case):
         self.intake()
         self.r('ZREM', '{q}:exp', 'off:HNE03')
         before = self.everything()
-        for command in (('dead', 'replay', '--all'), ('dead', 'drop', '--all'), ('dead', 'replay', 'old', 'HNE03'),
-                        ('dead', 'drop', '--older', '1d'), ('unknown', 'resolve', 'accepted', '--all'),
-                        ('unknown', 'resolve', 'resend', '--all'), ('unknown', 'resolve', 'drop', '--older', '1d'),
+        for command in (('dead', 'replay', '--yes', '--all'), ('dead', 'drop', '--all'), ('dead', 'replay', 'old', 'HNE03'),
+                        ('dead', 'drop', '--yes', '--older', '1d'), ('unknown', 'resolve', 'accepted', '--all'),
+                        ('unknown', 'resolve', 'resend', '--yes', '--all'), ('unknown', 'resolve', 'drop', '--older', '1d'),
                         ('results', 'trim'), ('results', 'trim', '--older', '0s', '--unread')):
             for json_too in ((), ('--json',)):
                 self.ctl(*command, '--dry-run', *json_too)

@@ -285,6 +285,15 @@ class Bundles(KeysCase):
                 self.assertIn(PCRS[0], r.out)
                 os.unlink(self.out)
 
+    def test_one_a_second(self):
+        """Turned away because somebody asked a moment ago: it is asked again, and again with all that it was asked with."""
+        later = as_json({'reason': 'too_many_acts'}, 429)
+        turns = [later, later]
+        self.worker.answers['/keys/rotate'] = lambda *request: turns.pop() if turns else self.act(*request)
+        self.dev('keys', 'rotate', *self.args, '--manifest', self.releases)
+        self.assertEqual([a[:2] for a in self.worker.asked], [('POST', '/keys/rotate')] * 3)
+        self.assertEqual(self.left(), [os.path.basename(self.out)])
+
     def test_grant_is_sent(self):
         grant = formats.encode(formats.sign1(b'cwc-signers-v1', b'authority-1', formats.encode({'v': 1}), bytes(32)))
         path = self.write('a.grant', grant)

@@ -36,21 +36,21 @@ class Unknown(Case):
         r = self.ctl('unknown', 'resolve', 'accepted', '--office', 'HNE03', '--dry-run')
         self.assertEqual((self.state('a'), self.r('XLEN', '{q}:audit')), ('unknown', 0))
         self.assertIn('1 would be said to be accepted', r.out)
-        r = self.ctl('unknown', 'resolve', 'accepted', '--office', 'HNE03')
+        r = self.ctl('unknown', 'resolve', 'accepted', '--yes', '--office', 'HNE03')
         self.assertEqual(r.out.split(',')[0], '1 said to be accepted')
         self.assertEqual((self.state('a'), self.r('HGET', '{q}:job:a:HNE03', 'why')), ('close', 'late'))
         for args in (('--all',), ('--sid', 'b'), ('--office', 'HNE01,SNE02')):
             self.assertIn('--may-send-twice', self.ctl('unknown', 'resolve', 'resend', *args, code=USAGE).err)
         self.assertEqual(self.state('b', 'HNE01'), 'unknown')
         self.ctl('unknown', 'resolve', 'resend', '--all', '--dry-run')
-        self.ctl('unknown', 'resolve', 'resend', '--chamber', 'senate', '--count', '1')
+        self.ctl('unknown', 'resolve', 'resend', '--yes', '--chamber', 'senate', '--count', '1')
         self.assertEqual((self.state('c', 'SNE02'), self.state('d', 'SNE01')), ('wait', 'unknown'))
-        self.ctl('unknown', 'resolve', 'resend', '--may-send-twice', '--ids', self.write('ids', 'b HNE01\n'))
+        self.ctl('unknown', 'resolve', 'resend', '--yes', '--may-send-twice', '--ids', self.write('ids', 'b HNE01\n'))
         self.assertEqual(self.state('b', 'HNE01'), 'wait')
-        self.ctl('unknown', 'resolve', 'drop', '--all')
+        self.ctl('unknown', 'resolve', 'drop', '--yes', '--all')
         self.assertEqual(self.r('HGET', '{q}:job:d:SNE01', 'why'), 'dropped')
-        self.assertEqual(self.ctl('unknown', 'resolve', 'drop', '--all').out, 'no letter is of unknown fate\n')
-        self.assertEqual([(a['verb'], a['a'], a['c']) for a in rq.stream(self.r, 'audit')],
+        self.assertEqual(self.ctl('unknown', 'resolve', 'drop', '--yes', '--all').out, 'no letter is of unknown fate\n')
+        self.assertEqual([(a['verb'], a['a'], a['c']) for a in rq.stream(self.r, 'audit') if a['verb'] != 'note'],
                          [('resolve', 'a', 'accepted'), ('resolve', 'c', 'resend'), ('resolve', 'b', 'resend'),
                           ('resolve', 'd', 'drop')])
         self.assertIn('may arrive twice', self.one_resent())
@@ -72,7 +72,7 @@ class Unknown(Case):
         self.assertEqual((len(rows), set(rows)), (700, sids))
         rows = self.listed('--count', '650', command=('unknown', 'list'))
         self.assertEqual(len(set(rows)), 650)
-        r = self.ctl('unknown', 'resolve', 'drop', '--all')
+        r = self.ctl('unknown', 'resolve', 'drop', '--yes', '--all')
         self.assertTrue(r.out.startswith('700 dropped, 0 skipped, 0 failed'), r.out)
 
 
@@ -187,11 +187,14 @@ class Rights(Case):
         self.accepted('done')
         self.r('XGROUP', 'CREATE', '{q}:results', 'app', '$')
         for command in (('dead', 'list'), ('dead', 'list', '--count', '2'), ('dead', 'stats'), ('dead', 'export'),
-                        ('dead', 'show', 'new', 'HNE03'), ('dead', 'replay', '--sid', 'new'), ('dead', 'drop', '--all'),
+                        ('dead', 'show', 'new', 'HNE03'), ('dead', 'replay', '--yes', '--sid', 'new'), ('dead', 'drop', '--yes', '--all'),
                         ('unknown', 'list'), ('unknown', 'list', '--count', '1'), ('unknown', 'list', '--export'),
-                        ('unknown', 'resolve', 'drop', '--sid', 'a'), ('unknown', 'resolve', 'b', 'HNE03', 'accepted'),
-                        ('unknown', 'resolve', 'resend', '--all', '--may-send-twice'), ('results', 'trim', '--dry-run'),
-                        ('results', 'trim'), ('holds',), ('offices',), ('resume', 'house'), ('depth',)):
+                        ('unknown', 'resolve', 'drop', '--yes', '--sid', 'a'), ('unknown', 'resolve', 'b', 'HNE03', 'accepted'),
+                        ('unknown', 'resolve', 'resend', '--yes', '--all', '--may-send-twice'), ('results', 'trim', '--dry-run'),
+                        ('results', 'trim'), ('holds',), ('offices',), ('resume', 'house'), ('depth',), ('shape',),
+                        ('dead', 'matrix'), ('limits',), ('top', '--count', '1'), ('workers',), ('workers', 'drain', 'w1'),
+                        ('workers', 'undrain', 'w1'), ('audit', 'summary'), ('pause', 'all', '--for', '1h', '--reason', 'r'),
+                        ('dead', 'export', '--jobs')):
             self.ctl(*command, *user)
 
 

@@ -244,7 +244,7 @@ class Look(QueueCase):
         self.r('ZADD', '{q}:workers', self.now() - 90 * SECOND, 'w0/0')
         rows = {w['worker']: w for w in self.ctl('workers', '--json').json}
         self.assertEqual((rows['w1/1']['alive'], rows['w1/1']['holds'], rows['w0/0']['alive']), (True, 1, False))
-        self.assertRegex(self.ctl('workers').out, r'w0/0 +no +ended 1min 3\ds ago +0\n')
+        self.assertRegex(self.ctl('workers').out, r'w0/0 +dead +0 +- +ended 1min 3\ds ago +')
         self.r('DEL', '{q}:attestations')
         self.assertIn('no worker', self.ctl('keys').out)
         self.ctl('keys', '--lines', code=NO)
@@ -301,7 +301,7 @@ class Acts(QueueCase):
         self.assertRegex(self.ctl('dead', 'list', '--count', '1').out,
                          r'\n\S+ +c +HNE03 +attempts_exhausted +503 +1 +0 +no answer\n')
         self.assertEqual(self.ctl('dead', 'show', 'a', 'HNE03', '--json').json['state'], 'dead')
-        self.assertRegex(self.ctl('dead', 'show', 'a', 'HNE03').out, r'1 +\S+ +\S+ +503 +attempts_exhausted\n')
+        self.assertRegex(self.ctl('dead', 'show', 'a', 'HNE03').out, r'1 +\S+ +\S+ +503 +attempts_exhausted +w1/1\n')
         self.assertIn('not dead but wait', self.ctl('dead', 'show', 'alive', 'HNE03', code=NO).err)
         self.ctl('dead', 'show', 'other', 'HNE03', code=NO)
 
@@ -315,11 +315,11 @@ class Acts(QueueCase):
         self.assertEqual([(x['office'], x['done'], x['answer']) for x in r],
                          [('HNE03', False, 'not dead'), ('HNE01', False, 'no such job')])
         self.ctl('dead', 'replay', 'a', 'HNE03', '--dry-run', code=NO)
-        *r, last = self.ctl('dead', 'replay', '--all', '--json').lines
+        *r, last = self.ctl('dead', 'replay', '--yes', '--all', '--json').lines
         self.assertEqual([(x['sid'], x['done']) for x in r], [('b', True), ('c', True)])
         self.assertEqual((last['summary']['replayed'], last['summary']['failed']), (2, 0))
         self.assertEqual(self.r('XLEN', '{q}:dead'), 0)
-        self.assertEqual(self.ctl('dead', 'replay', '--all').out, 'no dead letters\n')
+        self.assertEqual(self.ctl('dead', 'replay', '--yes', '--all').out, 'no dead letters\n')
 
     def test_drop(self):
         self.dead('a', 'b')
@@ -328,7 +328,7 @@ class Acts(QueueCase):
         self.ctl('dead', 'drop', 'a', 'HNE03')
         self.assertEqual((self.state('a'), self.r('HGET', '{q}:job:a:HNE03', 'why'), self.state('b')),
                          ('close', 'dropped', 'dead'))
-        self.ctl('dead', 'drop', '--all')
+        self.ctl('dead', 'drop', '--yes', '--all')
         self.assertEqual(self.state('b'), 'close')
 
     def test_unknown(self):

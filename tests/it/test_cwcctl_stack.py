@@ -76,7 +76,7 @@ class EndToEnd(Case):
         self.assertEqual([r['sid'] for r in self.ctl('dead', 'list', '--json').json], ['dies'])
         self.assertEqual(self.ctl('dead', 'show', 'dies', 'HNE03', '--json').json['attempt'], 1)
         self.stack.sim.clear_faults()
-        self.ctl('dead', 'replay', '--all')
+        self.ctl('dead', 'replay', '--yes', '--all')
         self.wait_state('dies', 'HNE03', 'accepted')
         self.assertEqual(self.ctl('dead', 'list', '--json').json, [])
         row = self.ctl('status', 'dies', '--office', 'HNE03', '--json').json
@@ -93,9 +93,9 @@ class EndToEnd(Case):
         self.assertEqual((row['sid'], row['http_status'], len(row['unknown_posts']), len(row['posts_begun'])),
                          ('doubt', 500, 1, 1))
         self.assertIn(row['unknown_posts'][0]['worker'], [w['worker'] for w in self.ctl('workers', '--json').json])
-        self.ctl('dead', 'replay', '--all')
+        self.ctl('dead', 'replay', '--yes', '--all')
         self.assertEqual(self.state('doubt', 'HNE01'), 'unknown')
-        self.ctl('unknown', 'resolve', 'accepted', '--ids', '-', stdin='doubt HNE01\n')
+        self.ctl('unknown', 'resolve', 'accepted', '--yes', '--ids', '-', stdin='doubt HNE01\n')
         self.wait_state('doubt', 'HNE01', 'accepted')
         self.assertEqual(self.ctl('unknown', 'list', '--json').json, [])
 

@@ -5,6 +5,7 @@ runbook has a row for each name that an operator can meet, and none for any othe
 
 test_docs.py --write fills the tables of README.md anew.
 """
+import glob
 import json
 import os
 import re
@@ -14,9 +15,12 @@ import sys
 import tempfile
 import unittest
 
+import yaml
+
 from stack import BUILD, ROOT, Stack, letters, wait_until
 
 DOCUMENTS = ['README.md', 'SECURITY.md', 'CHANGELOG.md', 'queue/PROTOCOL.md', 'queue/FORMATS.md', 'ops/RUNBOOK.md']
+OTHERS = ['ops/DEPLOYMENT.md', 'ops/image/README.md', 'ops/host/PORTS.md', 'tests/model/README.md', 'tests/scenario/README.md']
 WORKER = os.path.join(ROOT, BUILD, 'cwc-worker')
 CTL = os.path.join(ROOT, BUILD, 'cwcctl')
 
@@ -134,16 +138,32 @@ def document(name):
         return f.read()
 
 
+# Sections that test_disasters.py plays, each in just that disaster.
+DISASTERS = ('The House says that a letter came twice', 'Redis is lost', 'Redis is restored from an old backup',
+             'Congress is down for a day', 'A new image is denied by KMS')
+
+
+def section(name, heading):
+    return re.search(r'^## %s\n(.*?)(?=^## |\Z)' % re.escape(heading), document(name), re.S | re.M).group(1)
+
+
 KEYS_CHAPTER = '\n## Keys and attestation\n'  # the last one of the runbook: test_docs_keys.py
 
 
-def console_commands(name, chapter=None):
-    """Lines that start with '$ ' in blocks marked console, those within lists too. Of this chapter, or of all but it."""
-    text, _, keys = document(name).partition(KEYS_CHAPTER)
-    for block in re.findall(r'^ *```console\n(.*?)^ *```', keys if chapter else text, re.S | re.M):
-        for line in block.splitlines():
+def commands_of(text):
+    """Lines that start with '$ ' in blocks marked console, those within lists too; a backslash goes on in the next line."""
+    for block in re.findall(r'^ *```console\n(.*?)^ *```', text, re.S | re.M):
+        for line in re.sub(r' \\\n *', ' ', block).splitlines():
             if line.lstrip().startswith('$ '):
                 yield line.lstrip()[2:]
+
+
+def console_commands(name, chapter=None):
+    """Of this chapter, or of all but it and the disasters."""
+    text, _, keys = document(name).partition(KEYS_CHAPTER)
+    for heading in DISASTERS if name == 'ops/RUNBOOK.md' else ():
+        text = text.replace(section(name, heading), '')
+    yield from commands_of(keys if chapter else text)
 
 
 def anchors(text):
@@ -194,6 +214,15 @@ def alarm_names():
     return {name: defaults[name] for name in names}
 
 
+def alerts():
+    """name -> rule, of those of Prometheus"""
+    return {r['alert']: r for g in yaml.safe_load(document('ops/monitoring/rules.yaml'))['groups'] for r in g['rules'] if 'alert' in r}
+
+
+def cloudwatch_alarms():
+    return re.findall(r'^  (\w+):\n    Type: AWS::CloudWatch::Alarm$', document('ops/aws/monitoring.yaml'), re.M)
+
+
 def outcomes():
     """name -> class"""
     return {word(row[1]): word(row[2]).lower() for row in macro('cwc/outcome.h', 'OUTCOMES')}
@@ -206,7 +235,7 @@ def fates():
 def fsck_codes():
     """Those that cwcctl knows, and those that the scripts say."""
     table = re.search(r'fsck_codes\[\] = \{(.*?)^\};', document('ops/cwcctl/fsck_report.c'), re.S | re.M).group(1)
-    scripts = document('queue/lua/fsck.lua') + document('queue/lua/fsck_jobs.lua')
+    scripts = ''.join(document('queue/lua/%s.lua' % part) for part in ('fsck', 'fsck_jobs', 'fsck_subs'))
     said = set(re.findall(r"\b(?:off|remove)\('([a-z-]+)'", scripts))
     said |= {place + '-left' for place in re.findall(r"entry\('(\w+)'", scripts)}
     return set(re.findall(r'^\t\{ "([a-z-]+)"', table, re.M)) | said
@@ -285,6 +314,19 @@ class Runbook(unittest.TestCase):
         for (name,), cells in rows('alarms'):
             self.assertEqual(cells[0], alarm_names()[name])
 
+    def test_alerts(self):
+        """Each alert of Prometheus and each alarm of CloudWatch has a row, with a link; what an alert links to is there."""
+        self.compare('alerts', [*alerts(), *cloudwatch_alarms()])
+        text = document('ops/RUNBOOK.md')
+        for names, cells in rows('alerts'):
+            self.assertEqual(len(cells), 3, names)
+            for command in re.findall(r'`cwcctl ([a-z]+)', cells[1] + cells[2]):
+                subprocess.run([CTL, 'help', command], stdout=subprocess.DEVNULL, timeout=20, check=True)
+        for name, alert in alerts().items():
+            path, anchor = alert['annotations']['runbook_url'].split('#')
+            self.assertEqual(path, 'ops/RUNBOOK.md', name)
+            self.assertIn(anchor, anchors(text), name)
+
     def test_outcomes(self):
         self.compare('operator', outcomes())
         for names, cells in rows('operator'):
@@ -321,12 +363,18 @@ class Runbook(unittest.TestCase):
 
 class Links(unittest.TestCase):
     def test_links_lead_somewhere(self):
-        for name in DOCUMENTS:
+        for name in [*DOCUMENTS, *OTHERS]:
             for target, anchor in re.findall(r'\]\(([^)#\s]*)(?:#([^)\s]*))?\)', document(name)):
                 path = os.path.normpath(os.path.join(ROOT, os.path.dirname(name), target)) if target else name
                 self.assertTrue(os.path.exists(os.path.join(ROOT, path)), '%s links to %s' % (name, target))
                 if anchor and path.endswith('.md'):
                     self.assertIn(anchor, anchors(document(path)), '%s links to %s#%s' % (name, target, anchor))
+
+    def test_what_is_counted(self):
+        scenarios = re.search(r'\b(\d+) scenarios, ', document('README.md')).group(1)
+        self.assertEqual(int(scenarios), len(glob.glob(os.path.join(ROOT, 'tests', 'scenario', '*.scn'))))
+        genuine = re.search(r'\b(\d+) genuine attestation documents', document('SECURITY.md')).group(1)
+        self.assertEqual(int(genuine), len(glob.glob(os.path.join(ROOT, 'tests', 'vectors', 'nitro', '[0-9]*.cbor'))))
 
     def test_make_targets_exist(self):
         listed = subprocess.run(['make', '-s', 'help'], cwd=ROOT, capture_output=True, text=True, timeout=60,
@@ -408,6 +456,8 @@ class Commands(unittest.TestCase):
 
     def letter_for(self, command):
         """What the command is about: a letter that was accepted, is dead, or of unknown fate."""
+        if ' import ' in command:  # of what was exported, while chambers are held
+            return self.good[0]['sid'], self.good[0]['offices'][0]
         if command.startswith('cwcctl dead '):
             return self.ends_as('dead', action='tls_refuse')
         if command.startswith('cwcctl unknown '):

@@ -82,7 +82,7 @@ class Clean(FsckCase):
         def text(*path):
             with open(os.path.join(ROOT, *path), encoding='utf-8') as f:
                 return f.read()
-        scripts = text('queue', 'lua', 'fsck.lua') + text('queue', 'lua', 'fsck_jobs.lua')
+        scripts = ''.join(text('queue', 'lua', part + '.lua') for part in ('fsck', 'fsck_jobs', 'fsck_subs'))
         codes = set(re.findall(r"\b(?:off|remove)\('([a-z-]+)'", scripts))
         codes |= {place + '-left' for place in ('later', 'close', 'exp', 'unknown')} | {'later-far', 'exp-far'}
         program = set(re.findall(r'^\t\{ "([a-z-]+)", "', text('ops', 'cwcctl', 'fsck_report.c'), re.M))
@@ -107,7 +107,7 @@ class Clean(FsckCase):
         self.r('SET', '{q}:close', 'x')
         for key, member in (('fly:HNE03', 'x.1.1'), ('held:w1/1', 'x'), ('later', 'x')):
             self.r('ZADD' if key == 'later' else 'SADD', '{q}:' + key, *([1] if key == 'later' else []), member)
-        for key in ('holds', 'breaker', 'machines', 'inerr'):
+        for key in ('holds', 'breaker', 'machines', 'about', 'inerr'):
             self.r('HSET', '{q}:' + key, 'x', 'x')
         self.r('SET', '{q}:rate:house', 'x')
         mended = self.fsck('--mend', *user, code=NO)

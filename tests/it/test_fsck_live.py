@@ -1,7 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """cwcctl fsck beside what goes on: after scripts that failed in the middle it finds only what may be left over, and mends
-it; while workers send letters it finds nothing, and when indexes are damaged all the time all letters arrive once."""
+it; while workers send letters it finds nothing, and when indexes are damaged all the time all letters arrive once.
+
+CWC_LONG=1: of the scripts each fifth command, and more letters."""
 import collections
 import json
 import os
@@ -17,6 +19,8 @@ from fsck_case import StackCase  # noqa: E402
 import exhaust  # noqa: E402
 from invariants import Bad, check_state  # noqa: E402
 from stack import Stack, letters  # noqa: E402
+
+LONG = bool(os.environ.get('CWC_LONG'))
 
 # --- after scripts that failed in the middle --------------------------------------------------------------------------
 
@@ -61,8 +65,9 @@ def walk(r, sha, verb):
 
 
 class AfterFaults(unittest.TestCase):
-    """As exhaust.py, each fifth command of each scene and every one of two: what a failed call leaves is of the known
-    kinds, fsck mends it at once, and then everything ends as it must."""
+    """As exhaust.py, some commands of each scene and each third or every one of two: what a failed call leaves is of the
+    known kinds, fsck mends it at once, and then everything ends as it must."""
+    EACH, OF_TWO = (5, 1) if LONG else (15, 3)
 
     @classmethod
     def setUpClass(cls):
@@ -97,7 +102,8 @@ class AfterFaults(unittest.TestCase):
         self.seen = set()
         for at, name in enumerate(exhaust.SCENES):
             n = self.run_one(name, exhaust.COUNT)
-            for k in [k for k in range(1, n + 1) if (k + at) % 5 == 0 or k == n or name in ('take lines', 'settle dead')]:
+            each = self.OF_TWO if name in ('take lines', 'settle dead') else self.EACH
+            for k in [k for k in range(1, n + 1) if (k + at) % each == 0 or k == n]:
                 for sign in (1, -1):
                     with self.subTest(scene=name, command=sign * k):
                         try:
@@ -111,7 +117,8 @@ class AfterFaults(unittest.TestCase):
 
 
 class UnderLoad(StackCase):
-    LETTERS = 2000
+    LETTERS, AT_ONCE = (2000, 100) if LONG else (600, 30)
+    ROUNDS, EACH = (100 if LONG else 40), 3
 
     def test_under_load(self):
         """Nobody breaks anything, so nothing is found, while workers send, die and join."""
@@ -120,11 +127,11 @@ class UnderLoad(StackCase):
             good = list(letters.sample(self.LETTERS))
             jobs = sum(len(s['offices']) for s in good)
             runs = 0
-            for i in range(0, len(good), 100):
-                stack.submit(*good[i:i + 100])
+            for i in range(0, len(good), self.AT_ONCE):
+                stack.submit(*good[i:i + self.AT_ONCE])
                 self.assertEqual(self.fsck(stack, '--mend'), [])
                 runs += 1
-                if i == 1000:
+                if i == len(good) // 2:
                     workers.pop(0).kill()
                     workers.append(stack.start_worker('w3'))
             while len(stack.results()) < jobs:
@@ -138,14 +145,18 @@ class UnderLoad(StackCase):
     def test_indexes_are_damaged_under_load(self):
         """Indexes are lost and invented all the time; fsck --mend in a loop; all letters arrive once."""
         rnd = random.Random(5)
-        with Stack(rate='40/s', burst=1) as stack:
+        with Stack(rate='30/s', burst=1) as stack:
             stack.start_worker('w1')
             stack.start_worker('w2')
-            good = list(letters.sample(300))
-            stack.submit(*good)
-            found, end = collections.Counter(), time.monotonic() + 90
+            # Letters come as fast as it is damaged: however fast the machine is, there is something to damage.
+            good = list(letters.sample(self.ROUNDS * self.EACH))
+            found = collections.Counter()
+            for n in range(0, len(good), self.EACH):
+                stack.submit(*good[n:n + self.EACH])
+                self.damage(stack, rnd, good[:n + self.EACH])
+                found.update(line.split()[0] for line in self.fsck(stack, '--mend'))
+            end = time.monotonic() + 200
             while stack.redis('XLEN', stack.key('in')) or any(':wait' in k or ':held' in k for k in stack.busy()):
-                self.damage(stack, rnd, good)
                 found.update(line.split()[0] for line in self.fsck(stack, '--mend'))
                 self.assertLess(time.monotonic(), end, stack.busy())
             self.fsck(stack, '--mend')

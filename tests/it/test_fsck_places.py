@@ -216,6 +216,10 @@ class Places(FsckCase):
         self.r('HSET', '{q}:machines', 'w9/9', 'm')
         self.broken('machine-left')
 
+    def test_about_left(self):
+        self.r('HSET', '{q}:about', 'w9/9', 'version=1')
+        self.broken('about-left')
+
     def test_dead_left(self):
         self.over('dead')
         entry = self.r('XRANGE', '{q}:dead', '-', '+')[0][1]

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """The example of a KMS key policy, ops/kms/key-policy.json: filled in it admits the image and nothing else, and whoever
-breaks it by hand, or fills it with zeros, is told."""
+breaks it by hand, or fills it with zeros, is told. And that of ops/aws/keys.yaml says the same."""
 import copy
 import json
 import os
@@ -13,11 +13,14 @@ import unittest.mock
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(ROOT, 'tests', 'sim'))
+sys.path.insert(0, HERE)
+import templates  # noqa: E402
 from kms_policy import BadPolicy, Policy  # noqa: E402
 
 PATH = os.path.join(ROOT, 'ops', 'kms', 'key-policy.json')
 PCRS = {0: '0a' * 48, 1: '1b' * 48, 2: '2c' * 48}
 CONTEXT = {'purpose': 'cwc-bundle-v1', 'environment': 'production', 'queue': 'q', 'version': '3'}
+PCR_KEYS = {i: 'kms:RecipientAttestation:' + ('ImageSha384' if i == 0 else 'PCR%d' % i) for i in PCRS}
 USES = ('kms:Decrypt', 'kms:GenerateDataKey')
 # What makes a ciphertext or a right without an attestation document, or lets somebody do so later.
 NEVER = {'kms:Encrypt', 'kms:ReEncryptFrom', 'kms:ReEncryptTo', 'kms:GenerateDataKeyWithoutPlaintext', 'kms:CreateGrant',
@@ -62,11 +65,33 @@ def lint(source):
                 wrong.append('%s is allowed' % action)
             elif action in NEVER:
                 wrong.append('%s is allowed' % action)
-            elif action in USES and not all('kms:RecipientAttestation:PCR%d' % i in keys for i in PCRS):
+            elif action in USES and not all(PCR_KEYS[i] in keys for i in PCRS):
                 wrong.append('%s is allowed without PCR0 to PCR2' % action)
     wrong += ['%s is not denied' % action for action in sorted(NEVER - denied)]
-    wrong += ['another PCR%d is not denied' % i for i in PCRS if 'kms:RecipientAttestation:PCR%d' % i not in bound]
+    wrong += ['another PCR%d is not denied' % i for i in PCRS if PCR_KEYS[i] not in bound]
     return wrong
+
+
+def meaning(source):
+    """What a policy says, one fact for each effect, principal, action and condition: however its statements are cut."""
+    facts = set()
+    for s in source['Statement']:
+        principal = s['Principal'] if isinstance(s['Principal'], str) else s['Principal']['AWS']
+        condition = json.dumps(s.get('Condition', {}), sort_keys=True)
+        assert s['Resource'] == '*' and set(s) <= {'Sid', 'Effect', 'Principal', 'Action', 'Resource', 'Condition'}, s
+        facts |= {(s['Effect'], principal, action, condition) for action in actions(s)}
+    return facts
+
+
+def of_the_template(**changes):
+    """The policy of ops/aws/keys.yaml, with the names that the example is filled with."""
+    given = {'Release': '1.4.0', 'Environment': 'production', 'KeyAdministrator': 'arn:aws:iam::111122223333:role/cwc-key-admin',
+             **{'Pcr%d' % i: v for i, v in PCRS.items()}, **changes}
+    text = json.dumps(templates.Stack(templates.read('keys'), **given).resources()['Key']['KeyPolicy'])
+    for name, value in (('InstanceRole.Arn', 'arn:aws:iam::111122223333:role/cwc-worker'), ('import:cwc-data-QueueName', 'q')):
+        assert name in text, name
+        text = text.replace(name, value)
+    return json.loads(text)
 
 
 class KeyPolicy(unittest.TestCase):
@@ -107,7 +132,7 @@ class KeyPolicy(unittest.TestCase):
                 with unittest.mock.patch.dict(PCRS, {i: '00' * 48}):
                     lint(filled())
         source = filled()
-        source['Statement'][0]['Condition']['StringEqualsIgnoreCase']['kms:RecipientAttestation:PCR0'] = [PCRS[0], '0' * 96]
+        source['Statement'][0]['Condition']['StringEqualsIgnoreCase'][PCR_KEYS[0]] = [PCRS[0], '0' * 96]
         with self.assertRaisesRegex(BadPolicy, 'zeros'):
             lint(source)
 
@@ -132,6 +157,10 @@ class KeyPolicy(unittest.TestCase):
         self.assertEqual(spoiled(lambda s: s[-1]['Action'].append('kms:*')), ['kms:* is allowed'])
         for i in PCRS:
             self.assertEqual(spoiled(lambda s, i=i: s.pop(1 + i)), ['another PCR%d is not denied' % i])
+
+    def test_the_template_says_the_same(self):
+        self.assertEqual(meaning(of_the_template()), meaning(filled()))
+        self.assertNotEqual(meaning(of_the_template(Environment='sandbox')), meaning(filled()))
 
     def test_it_is_named(self):
         with open(os.path.join(ROOT, 'ops', 'RUNBOOK.md'), encoding='utf-8') as f:

@@ -4,10 +4,12 @@
 letter, and comes back by itself."""
 import os
 import sys
+import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from ring_case import UNAVAILABLE, Producer, TroubleCase, wait_until  # noqa: E402
+from status_client import ask  # noqa: E402
 
 
 class Clock(TroubleCase):
@@ -27,6 +29,26 @@ class Clock(TroubleCase):
         self.assertEqual(len(destroyed), 2)
         self.assertEqual((len(stack.keys_of(self.first)['keys']), len(stack.keys_of(bad)['keys'])), (3, 5))
         self.assertEqual(bad.events('bundle_refused'), [])
+
+
+class Device(TroubleCase):
+    def test_an_exit_does_not_wait_for_it(self):
+        """A call to KMS hangs in the device, and cannot be broken off: the worker says that it stopped, and ends."""
+        stack = self.begin()
+        worker = stack.start_worker('w2', ready=False, env={'CWC_SIM_HANG': '1'})
+
+        def hangs():
+            answer = ask(worker.status, '/attestation?nonce=' + 32 * '00', accept='application/json')
+            return answer.json().get('reason') == 'device'
+        wait_until(hangs, 30, 'device that hangs')
+        begun = time.monotonic()
+        self.assertEqual(worker.stop(timeout=20), 0)
+        self.assertLess(time.monotonic() - begun, 10)
+        self.assertEqual(len(worker.events('stopped')), 1)
+        # One that does not hang does not wait.
+        begun = time.monotonic()
+        self.assertEqual(self.first.stop(), 0)
+        self.assertLess(time.monotonic() - begun, 4)
 
 
 class Kms(TroubleCase):

@@ -30,7 +30,7 @@ class Case(LifeCase):
         self.worker = self.stack.start_worker()
 
     def joins(self):
-        return [argv for argv in self.liar.asked('beat') if argv[2] == b'join']
+        return [argv for argv in self.liar.asked('beat') if argv[2] in (b'join', b'rejoin')]
 
     def said(self):
         """What the worker said of its readiness: 'ready', or the reason why not."""
@@ -122,7 +122,7 @@ class Published(Case):
         self.start_told()
         first, = self.entries()
         for n, failure in enumerate((Error(b'BUSY x'), [b'TAKEN', b'w1/other'])):
-            lie = self.liar.instead('beat', lambda argv, failure=failure: failure if argv[2] == b'join' else None)
+            lie = self.liar.instead('beat', lambda argv, failure=failure: failure if argv[2] in (b'join', b'rejoin') else None)
             self.restart()
             lie.wait()
             wait_until(self.entries, what='keys')

@@ -298,8 +298,12 @@ class Each(ReceiptsCase):
         self.assertEqual(self.reason(late, {**other, 'attempt': 8}, good=1), 'entry_attempt')
         # Without a receipt.
         empty = {**late, 'receipt_bytes': None, 'receipt': None}
-        self.assertIsNone(self.reason({**empty, 'late': 'not_taken'}, none=1))
         self.assertEqual(self.reason(empty), 'missing')
+        # Nobody signed it, and whoever writes to Redis can have it there for all that there was: alone it proves nothing.
+        table, bad, summary, err = self.verdict(*self.files(self.entries, 2 * [{**empty, 'late': 'not_taken'}]), *self.allowed,
+                                                code=NO)
+        self.assertEqual((table, bad, summary['bad']), ({'good': (0, None), 'none': (2, None)}, [], 0))
+        self.assertIn('there is no receipt in it', err)
         self.assertEqual(self.reason({**empty, 'state': 'accepted', 'late': 'not_taken'}), 'missing')
         self.assertIsNone(self.reason({**empty, 'late': 'not_taken'}, sent, good=1, none=1))
 

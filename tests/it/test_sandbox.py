@@ -24,6 +24,10 @@ def status(pid, task=None):
         return dict(line.rstrip('\n').split(':\t', 1) for line in f if ':\t' in line)
 
 
+def capabilities(s):
+    return {int(s[name], 16) for name in ('CapInh', 'CapPrm', 'CapEff', 'CapAmb')}
+
+
 def edit(stack, name, change):
     """Each configuration that is written from here on."""
     write = stack.write_config
@@ -57,11 +61,12 @@ class Case(unittest.TestCase):
         return self.stack
 
     def confined(self):
-        """Every thread; the worker lives."""
+        """Every thread, which has no capability either; the worker lives."""
         tasks = os.listdir('/proc/%d/task' % self.worker.pid)
         for task in tasks:
             s = status(self.worker.pid, task)
             self.assertEqual((s['Seccomp'], s['NoNewPrivs']), ('2', '1'), task)
+            self.assertEqual(capabilities(s), {0}, task)
         return len(tasks)
 
     def deliver(self, n, seed):

@@ -64,11 +64,12 @@ class Phases(RingCase):
             self.skipTest('a build with the sanitizers is not confined')
 
     def filters(self, worker):
-        """How many filters each thread is under."""
+        """How many filters each thread is under. None has a capability, nor has that of the device, which is first."""
         found = set()
         for task in os.listdir('/proc/%d/task' % worker.pid):
             s = test_sandbox.status(worker.pid, task)
             self.assertEqual((s['Seccomp'], s['NoNewPrivs']), ('2', '1'))
+            self.assertEqual(test_sandbox.capabilities(s), {0}, task)
             found.add(s['Seccomp_filters'])
         return found
 

@@ -99,11 +99,11 @@ class Search:
 
     def add(self, value, what):
         for form in forms(value):
-            self.forms[form] = what
+            self.forms[form.lower()] = what
 
     def hits(self, data):
         lower = data.lower()
-        return sorted({what for form, what in self.forms.items() if form in data or form.lower() in lower})
+        return sorted({what for form, what in self.forms.items() if form in lower})
 
 
 def redis_contents(client):

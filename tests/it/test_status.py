@@ -3,7 +3,6 @@
 """The status server of a worker: what it says is true, nothing personal is among it, and no client disturbs a letter."""
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -58,6 +57,27 @@ class Says(StatusCase):
         self.assertEqual(self.scrape().values('outcome')['cwc_letters_total'],
                          {o for o in test_docs.outcomes() if o not in
                           ('throttled', 'not_sent', 'no_answer', 'misconfigured')})
+
+    def test_times_of_keys_and_signers(self):
+        """With a ring made at boot; and the last end of two signers, of which one may for ever, or neither."""
+        end = 'signer = app-2 %s 2026-01-01T00:00:00Z %s'
+        for ends, want in ((['2126-01-01T00:00:00Z'], 0), (['2126-01-01T00:00:00Z', '2125-01-01T00:00:00Z'], 4922899200)):
+            with self.subTest(ends):
+                stack = self.start(worker=False, key_source='boot', measured_signer=len(ends) == 1)
+                config = stack.write_config('w1')
+                path = stack.path('measured.conf')
+                with open(path, encoding='utf-8') as f:
+                    text = f.read()
+                with open(path, 'w', encoding='utf-8') as f:
+                    f.write(text.replace('[jobs]\n', '[jobs]\n' + ''.join(
+                        (end % (bytes([i + 1]).hex() * 32, at)).replace('app-2', 'app-%d' % i) + '\n' for i, at in enumerate(ends)), 1))
+                self.worker = stacks.Worker(stack, 'w1', config, stack.path('w1.log'))
+                stack.workers.append(self.worker)
+                self.worker.wait_event('ready')
+                s = self.scrape()
+                self.assertEqual(s('cwc_signers_end_seconds'), want)
+                self.assertLess(abs(time.time() - s('cwc_key_active_since_seconds')), 60)
+                self.assertEqual(s('cwc_key_next_change_seconds'), 0)
 
     def test_counts_what_happened(self):
         stack = self.start(chamber={})
@@ -191,7 +211,6 @@ class Says(StatusCase):
         self.assertEqual({name: document[name] for name in ('document', 'statement', 'sha256')},
                          {name: k[name] for name in ('document', 'statement', 'sha256')})
 
-    @unittest.skipUnless(shutil.which('promtool'), 'promtool (Debian package prometheus) is not installed')
     def test_promtool(self):
         self.start()
         p = subprocess.run(['promtool', 'check', 'metrics'], input=self.scrape().text, capture_output=True, text=True,

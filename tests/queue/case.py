@@ -47,6 +47,9 @@ class ProtocolCase(unittest.TestCase):
     def join(self, worker, lease=3600 * SECOND, machine=''):
         return self.call('beat', worker, min(lease, 300 * SECOND), 'join', self.now, 1, machine)
 
+    def beat(self, worker='w/1', verb='beat', machine=''):
+        return self.call('beat', worker, 60 * SECOND, verb, self.now, 1, machine)
+
     def add(self, sid='s', offices=HOUSE, job='job', **hints):
         flat = [x for kv in hints.items() for x in kv]
         return self.r('XADD', '{q}:in', '*', 'sid', sid, 'offices', offices, 'job', job, *flat)
@@ -98,8 +101,9 @@ class ProtocolCase(unittest.TestCase):
         return {k: int(v) for k, v in rq.pairs(self.call('depth', self.now)).items()}
 
     def keys(self):
-        """All keys but those of the clock, the rates, the workers and meta."""
-        return sorted(k[4:] for k in self.r('KEYS', '{q}:*') if k not in ('{q}:faketime', '{q}:meta', '{q}:workers') and ':rate:' not in k)
+        """All keys but those of the clock, the rates, the flow, the workers and meta."""
+        aside = ('faketime', 'meta', 'workers', 'flow', 'limits')
+        return sorted(k[4:] for k in self.r('KEYS', '{q}:*') if k[4:] not in aside and ':rate:' not in k)
 
     # --- short ways into a state
 

@@ -2,7 +2,7 @@
 """What must be true of the keys between any two script calls, also after calls that failed in the middle."""
 import collections
 
-from rq import META, pairs, stream
+from rq import META, pairs
 
 FINAL = {'accepted', 'rejected', 'dead', 'expired', 'cancelled', 'dropped', 'unknown'}
 OPEN = {'wait', 'later', 'close', 'taken', 'begun'}
@@ -25,29 +25,44 @@ class Snapshot:
     """All keys, read once."""
 
     def __init__(self, sim):
-        r = sim.r
-        self.workers = set(r('ZRANGE', '{q}:workers', 0, -1))
-        self.held = {w: set(r('SMEMBERS', '{q}:held:' + w)) for w in self.workers}
-        self.offices = sorted({jid.split(':')[1] for jid in sim.need})
-        self.wait = {o: set(r('ZRANGE', '{q}:wait:' + o, 0, -1)) for o in self.offices}
-        self.fly = {o: set(r('SMEMBERS', '{q}:fly:' + o)) for o in self.offices}
-        self.turn = set(r('ZRANGE', '{q}:turn:house', 0, -1)) | set(r('ZRANGE', '{q}:turn:senate', 0, -1))
-        self.later, self.close, self.exp, self.unknown = (set(r('ZRANGE', '{q}:' + k, 0, -1))
-                                                          for k in ('later', 'close', 'exp', 'unknown'))
-        self.inn = {e.get('job') for e in stream(r, 'in') + stream(r, 'stuck')}
-        self.refused = {(e['sid'], e['digest']) for e in stream(r, 'refused')}
+        r, members = sim.r, [jid.split(':') for jid in sim.need]
+        self.offices = sorted({office for _, office in members})
+        sids = sorted({sid for sid, _ in members})
+        whole = [('ZRANGE', '{q}:' + k, 0, -1) for k in ('workers', 'turn:house', 'turn:senate', 'later', 'close', 'exp', 'unknown')]
+        whole += [('XRANGE', '{q}:' + k, '-', '+') for k in ('in', 'stuck', 'refused', 'results', 'dead')]
+        (workers, house, senate, later, close, exp, unknown), (inn, stuck, refused, results, dead) = split(r.many(*whole), 7)
+        self.workers = set(workers)
+        self.turn = set(house) | set(senate)
+        self.later, self.close, self.exp, self.unknown = set(later), set(close), set(exp), set(unknown)
+        self.inn = {pairs(e[1]).get('job') for e in inn + stuck}
+        self.refused = {(e['sid'], e['digest']) for e in (pairs(x[1]) for x in refused)}
+        self.held = by(self.workers, set, r.many(*[('SMEMBERS', '{q}:held:' + w) for w in self.workers]))
+        wait, fly = split(r.many(*[('ZRANGE', '{q}:wait:' + o, 0, -1) for o in self.offices],
+                                 *[('SMEMBERS', '{q}:fly:' + o) for o in self.offices]), len(self.offices))
+        self.wait, self.fly = by(self.offices, set, wait), by(self.offices, set, fly)
         self.results = collections.defaultdict(set)
-        for e in stream(r, 'results'):
+        for _, flat in results:
+            e = pairs(flat)
             need(RESULT_FIELDS <= set(e), 'result fields', e)
             need(e['state'] in FINAL or e['state'] == 'late' and e.get('late'), 'result state', e)
             self.results[e['sid'] + ':' + e['office']].add((e['state'], int(e['rev'])))
         self.dead = {}
-        for entry, flat in r('XRANGE', '{q}:dead', '-', '+'):
+        for entry, flat in dead:
             e = pairs(flat)
             need(DEAD_FIELDS == set(e), 'dead fields', e)
             self.dead[entry] = e['sid'] + ':' + e['office']
-        self.jobs = {jid: pairs(r('HGETALL', '{q}:job:' + jid)) for jid in sim.need}
-        self.subs = {sid: pairs(r('HGETALL', '{q}:sub:' + sid)) for sid in {jid.split(':')[0] for jid in sim.need}}
+        keys = ['{q}:job:' + jid for jid in sim.need] + ['{q}:sub:' + sid for sid in sids]
+        records, lives = split(r.many(*[('HGETALL', k) for k in keys], *[('PEXPIRETIME', k) for k in keys]), len(keys))
+        jobs, subs = split(records, len(sim.need))
+        self.jobs, self.subs, self.lives = by(sim.need, pairs, jobs), by(sids, pairs, subs), dict(zip(keys, lives))
+
+
+def split(some, n):
+    return some[:n], some[n:]
+
+
+def by(names, kind, replies):
+    return {name: kind(reply) for name, reply in zip(names, replies)}
 
 
 def check_bytes(sim, s, jid, j):
@@ -98,7 +113,7 @@ def check_final(sim, s, jid, j):
     need(not j.get('late') or state == 'accepted', 'late acceptance hidden', jid, j)
 
 
-def check_sub(sim, s, sid, strict):
+def check_sub(s, sid, strict):
     """The summary and the life of the records."""
     mine = {jid: j for jid, j in s.jobs.items() if jid.startswith(sid + ':') and j}
     sub = s.subs[sid]
@@ -106,7 +121,7 @@ def check_sub(sim, s, sid, strict):
         return
     is_open = any(j['state'] not in FINAL for j in mine.values())
     people = any(j['state'] in ('dead', 'unknown') for j in mine.values())
-    ttl = [sim.r('PEXPIRETIME', k) for k in ['{q}:sub:' + sid] + ['{q}:job:' + jid for jid in mine]]
+    ttl = [s.lives[k] for k in ['{q}:sub:' + sid] + ['{q}:job:' + jid for jid in mine]]
     need(not (is_open or people) or set(ttl) == {-1}, 'a record that is needed expires', sid, ttl)
     if not strict:
         return
@@ -145,16 +160,21 @@ def check_indexes(sim, s, strict):
     flying = collections.Counter(jid.split(':')[1] for jid, j in s.jobs.items()
                                  if j and j['state'] in ('taken', 'begun') and not j['why'])
     need(all(n <= 2 for n in flying.values()), 'office cap', flying)
-    depth = pairs(sim.r('EVALSHA', sim.sha['depth'], 1, META, sim.t, 0))
+    depth = pairs(sim.r('EVALSHA', sim.sha['depth'], 1, META, sim.t, 10**6, 0))  # a second ahead, so that limits count
     states = collections.Counter(('house_' if jid.split(':')[1][0] == 'H' else 'senate_') + j['state']
                                  for jid, j in s.jobs.items() if j)
     waiting = sum(len(w) for w in s.wait.values())
     need(int(depth['house_waiting']) + int(depth['senate_waiting']) == waiting, 'depth waiting', depth)
     need(int(depth['later']) == len(s.later) and int(depth['unknown']) == len(s.unknown), 'depth', depth)
     for c in ('house', 'senate'):
-        for name in ('begun', 'later', 'close'):
+        for name in ('taken', 'begun', 'later', 'close', 'dead', 'unknown'):
             want, got = states[c + '_' + name], int(depth[c + '_' + name])
-            need(got >= want, 'depth ' + c + name, depth, states)
+            need(got == want, 'depth ' + c + name, depth, states)
+        # Each letter in line in one cause only, and what is in none is what may go.
+        d = {k: int(depth['%s_%s' % (c, k)]) for k in ('waiting', 'held', 'held_rate', 'scalable', 'door')}
+        causes = sum(int(depth['%s_held_%s' % (c, k)]) for k in ('pause', 'maintenance', 'receiver', 'breaker'))
+        free = d['waiting'] - d['held'] - d['held_rate']
+        need(causes == d['held'] and 0 <= free <= d['scalable'] <= free + d['door'], 'depth causes', depth)
 
 
 def check_end(s):
@@ -174,7 +194,7 @@ def check_state(sim, end=False):
             check_place(s, jid, j, strict)
             check_final(sim, s, jid, j)
     for sid in s.subs:
-        check_sub(sim, s, sid, strict or end)
+        check_sub(s, sid, strict or end)
     check_tokens(s)
     check_indexes(sim, s, strict and not end)
     if end:

@@ -24,9 +24,11 @@ SCRIPTS = {
     'reap': ('lib', 'reap'),
     'adopt': ('lib', 'adopt'),
     'admin': ('lib', 'admin'),
+    'import': ('lib', 'import'),
     'depth': ('lib', 'depth'),
-    'fsck': ('lib', 'fsck_jobs', 'fsck'),
+    'fsck': ('lib', 'fsck_jobs', 'fsck_subs', 'fsck'),
     'reconcile': ('lib', 'reconcile'),
+    'scale': ('lib', 'scale'),
 }
 
 INJECT = '''local INJECT_N, INJECT_AT = 0, tonumber(ARGV[#ARGV]) ARGV[#ARGV] = nil
@@ -61,6 +63,14 @@ class RedisError(Exception):
     pass
 
 
+def packed(args):
+    out = [b'*%d\r\n' % len(args)]
+    for x in args:
+        x = x if isinstance(x, bytes) else str(x).encode()
+        out.append(b'$%d\r\n%s\r\n' % (len(x), x))
+    return b''.join(out)
+
+
 class Client:
     def __init__(self, path):
         self.sock = socket.socket(socket.AF_UNIX)
@@ -72,14 +82,21 @@ class Client:
         self.file = self.sock.makefile('rb', 1 << 16)
 
     def send(self, *args):
-        out = [b'*%d\r\n' % len(args)]
-        for x in args:
-            x = x if isinstance(x, bytes) else str(x).encode()
-            out.append(b'$%d\r\n%s\r\n' % (len(x), x))
-        self.sock.sendall(b''.join(out))
+        self.sock.sendall(packed(args))
+
+    def many(self, *commands):
+        """The replies to commands that are sent in one piece."""
+        self.sock.sendall(b''.join(map(packed, commands)))
+        replies = [self.read() for _ in commands]
+        for reply in replies:
+            if isinstance(reply, RedisError):
+                raise reply
+        return replies
 
     def read(self):
-        line = self.file.readline()
+        return self.reply(self.file.readline())
+
+    def reply(self, line):
         if not line.endswith(b'\r\n'):
             raise ConnectionError('closed')
         kind, rest = line[:1], line[1:-2]
@@ -92,13 +109,25 @@ class Client:
         n = int(rest)
         if n < 0:
             return None
-        if kind == b'$':
-            data = self.file.read(n + 2)[:-2]
-            try:
-                return data.decode()
-            except UnicodeDecodeError:
-                return data
-        return [self.read() for _ in range(n)]
+        return self.bulk(n) if kind == b'$' else self.array(n)
+
+    def bulk(self, n):
+        data = self.file.read(n + 2)[:-2]
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            return data
+
+    def array(self, n):
+        """Most members are strings: they are read here."""
+        found, line, bulk = [], self.file.readline, self.bulk
+        for _ in range(n):
+            head = line()
+            if head[:1] == b'$' and head[1:2] != b'-' and head[-2:] == b'\r\n':
+                found.append(bulk(int(head[1:-2])))
+            else:
+                found.append(self.reply(head))
+        return found
 
     def __call__(self, *args):
         self.send(*args)

@@ -378,13 +378,36 @@ def takeover(s, k):
 
 
 def beat(verb):
-    published = ('machine', 'keys', 'k') if verb == 'join' else ()
+    published = ('machine', 'keys', 'k') if verb in ('join', 'rejoin') else ()
 
     def scene(s, k):
+        s.sim.r('HSET', '{q}:about', s.w.name, 'version=1')
         if s.call(k, 'beat', s.w.name, 60 * SECOND, verb, s.sim.t, 1, *published) is None:
             s.step('beat', s.w.name, 60 * SECOND, verb, s.sim.t, 1, *published)
         if verb == 'leave':
+            if s.sim.r('EXISTS', '{q}:about'):
+                raise Bad('a worker that has left is talked about')
             s.w.__dict__.update(s.sim.worker_new('w0').__dict__)
+    return scene
+
+
+def drain(first):
+    """An order, and the worker that meets it: a new process is free of it, the old one under another nonce is not."""
+    def scene(s, k):
+        name = s.w.name.split('/')[0]
+        if s.call(k if first else 0, 'admin', 'drain', 'op', name, 'r') is None:
+            s.step('admin', 'drain', 'op', name, 'r')
+        if s.step('beat', s.w.name, LEASE, 'beat', s.sim.t, 1)[-1] != 1:
+            raise Bad('not told to drain')
+        for verb, told in (('rejoin', 1), ('join', 0)):
+            s.step('beat', s.w.name, LEASE, 'leave', s.sim.t, 1)
+            s.w.__dict__.update(s.sim.worker_new(name).__dict__)
+            args = (s.w.name, LEASE, verb, s.sim.t, 1, 'm')
+            s.call(0 if first else k, 'beat', *args) or s.step('beat', *args)
+            reply = s.step('beat', s.w.name, LEASE, 'beat', s.sim.t, 1)  # a join whose look failed says it with the next beat
+            if reply[-1] != told:
+                raise Bad('%s is told %s' % (verb, reply))
+            s.w.joined = True
     return scene
 
 
@@ -464,5 +487,6 @@ SCENES = {
     'resume breaker': admin(faults(5, HOUSE), 'resume', HOUSE),
     'resume chamber breaker': admin(faults(5, HOUSE, 'HCA13', 'HTX09'), 'resume', 'house'),
     'begin held by a breaker': held_by_breaker, 'take over': takeover,
-    'beat join': beat('join'), 'beat': beat('beat'), 'beat leave': beat('leave'),
+    'beat join': beat('join'), 'beat rejoin': beat('rejoin'), 'beat': beat('beat'), 'beat leave': beat('leave'),
+    'drain': drain(True), 'drain and join': drain(False),
 }

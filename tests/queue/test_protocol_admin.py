@@ -26,7 +26,7 @@ class ReapAdopt(ProtocolCase):
         i = self.lost(HOUSE)
         j = self.job()
         self.assertEqual((j['state'], j['why'], j['u:' + i['token']], j['last'], j['rev']), ('close', 'unknown', str(START), 'no_answer', '3'))
-        self.assertTrue(j['history'].endswith(',0,no_answer;'))
+        self.assertTrue(j['history'].endswith(',0,no_answer,w/1;'))
         i = self.take(worker='w/2')[0]
         self.assertEqual(self.settle(i, 'end', 'unknown', 'outcome_unknown', worker='w/2')[:2], ['OK', 'unknown'])
 
@@ -106,7 +106,7 @@ class ReapAdopt(ProtocolCase):
             j = self.job(office=office)
             self.assertEqual((j['state'], j['why'], j['u:' + i['token']], j['crashes'], j['attempt']),
                              (ends, 'unknown' if ends == 'close' else '', str(START), '0', '1'), (office, kw))
-            self.assertTrue(j['history'].endswith(',0,no_answer;'))
+            self.assertTrue(j['history'].endswith(',0,no_answer,w/1;'))
             if ends == 'later':  # the POST may be under way: not before it is over
                 self.assertEqual(self.r('ZSCORE', '{q}:later', 's:' + office), str(START + 60 * SECOND))
 
@@ -412,7 +412,9 @@ class Depth(ProtocolCase):
         self.assertEqual(d['house_oldest_us'], 7 * SECOND)
 
     def test_empty(self):
-        self.assertEqual({k: v for k, v in self.depth().items() if v}, {'workers': 1})
+        d = self.depth()
+        self.assertEqual({k: v for k, v in d.items() if v},
+                         {'workers': 1, 'alive': 1, 'idle': 1, 'redis_us': self.now, 'window_us': d['window_us']})
 
 
 class Rights(ProtocolCase):
@@ -467,6 +469,9 @@ class Rights(ProtocolCase):
         self.one()
         self.user('autoscaler')
         self.assertEqual(self.depth()['house_taken'], 1)
+        self.assertEqual(self.call('scale', 'lead', 'me', 15000), [1, 'me'])
+        self.assertEqual(self.call('scale', 'publish', 'me', '0', 'desired', 2)[0], 'OK')
+        self.assertEqual(self.call('scale', 'resign', 'me'), [1])
         with self.assertRaisesRegex(rq.RedisError, "NOPERM|can't run this command"):
             self.intake()
 

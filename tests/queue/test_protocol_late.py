@@ -65,6 +65,21 @@ class Late(ProtocolCase):
         self.assertEqual(self.settle(old, 'end', 'accepted', 'accepted')[:2], ['DUP', 'begun'])
         self.assertEqual(len(self.results()), 1)
 
+    def test_what_decides_nothing_is_said_again(self):
+        """Its reply was lost: the worker must not hear that nobody knows of its POST."""
+        for verb, state, word in (('end', 'rejected', 'rejected'), ('retry', '', 'not_taken'), ('not_sent', '', 'not_taken')):
+            self.r('FLUSHALL')
+            self.setUp()
+            old = self.begun(office=SENATE)
+            self.adopt(after=0)
+            new = self.take('senate')[0]
+            self.begin(new)
+            self.assertEqual(self.settle(old, verb, state, 'x', due=START)[:2], ['LATE', 'begun'])
+            self.assertEqual(self.settle(old, verb, state, 'x', due=START)[:2], ['DUP', 'begun'])
+            self.settle(new, 'retry', due=START)
+            self.assertEqual(self.settle(old, verb, state, 'x', due=START)[:2], ['DUP', 'later'])
+            self.assertEqual([(e['state'], e['late']) for e in self.results()], [('late', word)])
+
     def test_late_acceptance_that_fails_is_not_lost(self):
         """Each command fails once, and its worker says it again: reported as accepted, it ends as accepted."""
         for k in range(1, 60):

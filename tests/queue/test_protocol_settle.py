@@ -38,7 +38,7 @@ class Settle(ProtocolCase):
         self.assertEqual(e, {'sid': 's', 'office': HOUSE, 'rev': '3', 'outcome': 'attempts_exhausted', 'class': 'ended', 'detail': '',
                              'http_status': '503', 'delivery_id': 'DID', 'attempt': '1', 'crashes': '0', 'deliveries': '1',
                              'generation': '0', 'first_us': str(START), 'ended_us': str(START + SECOND),
-                             'history': '1,%d,%d,503,attempts_exhausted;' % (ms, ms + 1000)})
+                             'history': '1,%d,%d,503,attempts_exhausted,w/1;' % (ms, ms + 1000)})
         self.assertEqual(self.r('XRANGE', '{q}:dead', '-', '+')[0][0], self.job()['dead_id'])
 
     def test_every_final_state(self):
@@ -98,6 +98,48 @@ class Settle(ProtocolCase):
         self.assertEqual(self.take_raw()[0], str(SECOND))
         self.tick(SECOND)
         self.assertEqual(self.take()[0]['last'], 'key_unknown')
+
+    def test_what_nobody_may_know_is_looked_at_at_a_pace(self):
+        """Fifty a second of all that workers did not know, however many wait; each under its own number."""
+        ids = ['%04d' % k for k in range(60)]
+        for sid in ids:
+            self.add(sid)
+        self.intake()
+        for i in self.take(n=64):
+            self.assertEqual(self.settle(i, 'defer', outcome='not_sent', detail='job_signer', due=START + SECOND // 2)[:2],
+                             ['OK', 'later'])
+        due = {sid: int(self.r('ZSCORE', '{q}:later', sid + ':' + HOUSE)) - START for sid in ids}
+        self.assertEqual([due[sid] for sid in ids], [max(SECOND // 2, k * SECOND // 50) for k in range(60)])
+        self.tick(SECOND // 2)
+        self.add('new')
+        taken = [x['sid'] for x in self.take(n=64)]
+        self.assertEqual((taken, len(taken)), (ids[:26] + ['new'], 27))
+
+    def test_a_flood_that_nobody_knows_keeps_no_letter_back(self):
+        """More than can be looked at before the first of them are due again, in the same line."""
+        for k in range(800):
+            self.add('f%03d' % k)
+        while self.intake()[2] > 0:
+            pass
+        self.add('letter')
+        for _ in range(1600):
+            self.tick(5000)
+            i = self.take(n=1)[0]
+            if i['sid'] == 'letter':
+                return
+            self.settle(i, 'defer', outcome='not_sent', detail='envelope_key', due=self.now + 2 * SECOND)
+        self.fail('the letter has not had its turn')
+
+    def test_that_pace_is_not_for_what_is_early(self):
+        for sid in ('a', 'b'):
+            self.assertEqual(self.settle(self.one(sid), 'defer', outcome='not_sent', due=START + 1)[:2], ['OK', 'later'])
+            self.assertEqual(self.r('ZSCORE', '{q}:later', sid + ':' + HOUSE), str(START + 1))
+
+    def test_that_pace_after_a_clock_that_stepped_back(self):
+        self.r('SET', '{q}:rate:look', START + 9 * DAY)
+        self.settle(self.one(), 'defer', outcome='not_sent', detail='job_signer', due=START + SECOND)
+        self.assertEqual(self.r('ZSCORE', '{q}:later', 's:' + HOUSE), str(START + 6 * 3600 * SECOND))
+        self.assertEqual(self.r('GET', '{q}:rate:look'), str(START + 6 * 3600 * SECOND + SECOND // 50))
 
     def test_live(self):
         self.add(exp=START + SECOND)
@@ -248,7 +290,7 @@ class Settle(ProtocolCase):
             self.begin(i)
             self.settle(i, 'retry', outcome='o%d' % k, status=500 + k, due=self.now)
         lines = self.job()['history'].split(';')
-        self.assertEqual((len(lines), lines[0].split(',')[::4], lines[15].split(',')[3:]), (17, ['3', 'o2'], ['517', 'o17']))
+        self.assertEqual((len(lines), lines[0].split(',')[:5:4], lines[15].split(',')[3:]), (17, ['3', 'o2'], ['517', 'o17', 'w/1']))
 
 
 class Refused(ProtocolCase):

@@ -225,6 +225,11 @@ void fleet_grant(struct fleet_worker *w, bool granted)
 	engine_set_granted(w->engine, &s, granted);
 }
 
+static void on_drain(void *arg)
+{
+	fleet_drain(arg);
+}
+
 const char *fleet_start(const char *name, const char *machine, bool full_ring)
 {
 	struct fleet_worker *w = make(name);
@@ -244,6 +249,8 @@ const char *fleet_start(const char *name, const char *machine, bool full_ring)
 		.version = "scenario",
 		.machine = machine,
 		.attested = true,
+		.on_drain = on_drain,
+		.on_drain_arg = w,
 	};
 	struct sim_process *before = sim_enter(&w->process);
 	enum err e = engine_new(&w->process.loop, &o, &w->engine, &key, &rule);

@@ -225,6 +225,13 @@ static void do_resume(const char *const *w)
 	admin(argv, 3, NULL);
 }
 
+static void do_drain(const char *const *w)
+{
+	scenario_need(w[0] != NULL, "drain NAME");
+	const char *argv[] = { "drain", "alice", w[0], "new image" };
+	admin(argv, 4, answer_of(w + 1));
+}
+
 static void about_job(const char *verb, const char *const *w)
 {
 	scenario_need(w[0] != NULL && w[1] != NULL, "SID OFFICE");
@@ -410,6 +417,7 @@ static const struct {
 	{ "cancel", do_cancel },
 	{ "hold", do_hold },
 	{ "resume", do_resume },
+	{ "drain", do_drain },
 	{ "replay", do_replay },
 	{ "drop", do_drop },
 	{ "resolve", do_resolve },

@@ -8,6 +8,7 @@
  * - CWC_SIM_DEBUG=1: an enclave in debug mode.
  * - CWC_SIM_CLOCK_MS: by how much the signed time is ahead of the machine's clock.
  * - CWC_SIM_FAIL=N or N+M: after N documents the device gives no more, or fails M times and then goes on.
+ * - CWC_SIM_HANG=1: what asks for a document for KMS hangs for ever, and so does all that comes behind it.
  */
 #include <openssl/evp.h>
 #include <pthread.h>
@@ -24,9 +25,10 @@ static struct {
 	pthread_mutex_t lock;
 	struct nsm_sim *sim;
 	int64_t ahead_ms;
-	bool fails;
+	bool fails, hangs, hung;
+	pthread_cond_t never;
 	uint64_t good, bad; /* documents that are given; that fail then; 0: all */
-} device = { .lock = PTHREAD_MUTEX_INITIALIZER };
+} device = { .lock = PTHREAD_MUTEX_INITIALIZER, .never = PTHREAD_COND_INITIALIZER };
 
 static void measure(const char *part, const char *image, uint8_t ret_pcr[NSM_PCR_SIZE])
 {
@@ -49,6 +51,12 @@ static bool is_attestation(struct span request)
 				      "Attestation";
 
 	return request.n >= sizeof(head) - 1 && memcmp(request.p, head, sizeof(head) - 1) == 0;
+}
+
+/* The last member is the public key, null for all but KMS's. */
+static bool is_for_kms(struct span request)
+{
+	return is_attestation(request) && request.p[request.n - 1] != 0xf6;
 }
 
 /* With the lock. Counts. */
@@ -85,6 +93,9 @@ static enum err exchange(void *arg, struct span request, uint8_t *answer, size_t
 
 	(void)arg;
 	BUG_ON(pthread_mutex_lock(&device.lock) != 0);
+	device.hung = device.hung || (device.hangs && is_for_kms(request));
+	while (device.hung)
+		(void)pthread_cond_wait(&device.never, &device.lock);
 	if (device.ahead_ms != 0)
 		nsm_sim_set_now(device.sim, clock_wall_us() / 1000 + device.ahead_ms);
 	if (is_attestation(request) && fails_now())
@@ -98,13 +109,14 @@ enum err attestor_simulate(struct attestor_device *ret_device, const char **ret_
 {
 	static const char *const part[] = { "image", "kernel", "application" };
 	const char *image = getenv("CWC_SIM_IMAGE"), *debug = getenv("CWC_SIM_DEBUG");
-	const char *clock = getenv("CWC_SIM_CLOCK_MS");
+	const char *clock = getenv("CWC_SIM_CLOCK_MS"), *hang = getenv("CWC_SIM_HANG");
 	struct nsm_sim_options o = { .debug = debug != NULL && strcmp(debug, "1") == 0 };
 	uint8_t pcr[3][NSM_PCR_SIZE];
 
 	*ret_rule = "CWC_SIM_CLOCK_MS is not a number";
 	if (clock != NULL && text_int(span_str(clock), &device.ahead_ms) != ERR_OK)
 		return ERR_CONFIG;
+	device.hangs = hang != NULL && strcmp(hang, "1") == 0;
 	*ret_rule = "CWC_SIM_FAIL is not N or N+M";
 	if (parse_failure() != ERR_OK)
 		return ERR_CONFIG;

@@ -22,6 +22,7 @@
 
 struct attestor {
 	uint8_t pcr[3][ATTEST_PCR_SIZE];
+	int64_t ahead_ms, bound_ms;
 };
 
 struct asked {
@@ -57,6 +58,13 @@ void attestor_forget(struct attestor *a, const void *arg)
 const uint8_t (*attestor_pcrs(const struct attestor *a))[ATTEST_PCR_SIZE]
 {
 	return a->pcr;
+}
+
+int64_t attestor_clock_ms(const struct attestor *a, int64_t *ret_bound_ms)
+{
+	assert_ptr_equal(a, &device);
+	*ret_bound_ms = a->bound_ms;
+	return a->ahead_ms;
 }
 
 static inline void device_says(size_t i, enum err e, const char *document)
@@ -99,7 +107,7 @@ void status_reply_json(struct status_ticket *t, int code, const char *json)
 /* --- the fixture ------------------------------------------------------------------------------ */
 
 static uv_loop_t loop;
-static struct config config = { .environment = "sandbox", .queue_name = "q", .renew_s = 300 };
+static struct config config = { .environment = "sandbox", .queue_name = "q", .renew_s = 300, .skew_max_ms = 3000 };
 static struct keyring *ring;
 static struct receipt_key *receipt_key;
 static struct documents *documents;

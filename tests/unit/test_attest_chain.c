@@ -318,11 +318,11 @@ static void test_other_signature(void **state)
 	genuine_clear(&b);
 }
 
-/* No bit of a document is free. */
+/* No bit of a document is free: one of each byte. CWC_LONG=1: of more documents. */
 static void test_every_bit(void **state)
 {
 	(void)state;
-	for (size_t v = 0; v < N_VECTORS; v += 11) {
+	for (size_t v = 0; v < (getenv("CWC_LONG") != NULL ? N_VECTORS : 1); v += 11) {
 		struct genuine g;
 
 		genuine_load(&g, vectors[v].file);

@@ -61,6 +61,43 @@ static void test_lines(void **state)
 	assert_string_equal(strstr(keys, hex), expected);
 }
 
+static void assert_lines(int64_t ahead_ms, int64_t bound_ms, const char *first)
+{
+	const size_t n = n_asks;
+
+	device.ahead_ms = ahead_ms;
+	device.bound_ms = bound_ms;
+	changed(n);
+	wait_asks(n + 1);
+	device_says(n, ERR_OK, "document");
+	assert_memory_equal(keys, first, strlen(first) + (first[0] == '\0'));
+}
+
+/* A document that is renewed while the clock is off names the keys of the signed time: who seals to one that is pending
+ * is ahead of the workers, and without any nobody can seal. */
+static void test_lines_of_a_wrong_clock(void **state)
+{
+	struct buf out;
+
+	(void)state;
+	make(KEYRING_LETTER, 2000, now_s() + 1000);
+	make(KEYRING_WITNESS, now_s() + 1000, 0);
+	start(&device);
+	wait_asks(1);
+	assert_lines(0, 2, "letter");
+	assert_lines(-2000000, 2, "witness"); /* the clock is behind */
+	assert_lines(2000000, 2, "letter");
+	assert_lines(-3000, 0, "letter"); /* it is not */
+	assert_lines(-1001000, 1000000, "letter");
+	assert_lines(-1500000, 2, "witness");
+	buf_init(&out, 65536);
+	documents_keys(documents, &out);
+	assert_non_null(strstr(buf_cstr(&out), "\"decrypt-only\""));
+	assert_null(strstr(buf_cstr(&out), "\"pending\""));
+	buf_clear(&out);
+	device.ahead_ms = device.bound_ms = 0;
+}
+
 static void test_without_a_device(void **state)
 {
 	(void)state;
@@ -193,8 +230,9 @@ static void test_failures(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_statement), TEST(test_lines),   TEST(test_without_a_device), TEST(test_changes),
-		TEST(test_grants),    TEST(test_renewal), TEST(test_failures),
+		TEST(test_statement),        TEST(test_lines),    TEST(test_lines_of_a_wrong_clock),
+		TEST(test_without_a_device), TEST(test_changes),  TEST(test_grants),
+		TEST(test_renewal),          TEST(test_failures),
 	};
 	prepare();
 	return cmocka_run_group_tests(tests, NULL, NULL);

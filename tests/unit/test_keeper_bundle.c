@@ -146,6 +146,20 @@ static void test_clock_trouble(void **state)
 	keyring_free(r.ring);
 }
 
+/* By one that is behind its maker's document is of the future: likewise. */
+static void test_clock_behind(void **state)
+{
+	(void)state;
+	open_keeper();
+	keeper_set_clock_trouble(w.k, false);
+	w.step_ms = -DAY_S * 1000; /* nobody has told us of it yet */
+	load(&RECIPE(1));
+	keeper_set_clock_trouble(w.k, true);
+	load(&RECIPE(2));
+	assert_int_equal(logged("bundle_refused"), 0);
+	w.step_ms = 0;
+}
+
 static void test_refused_later(void **state)
 {
 	(void)state;
@@ -314,15 +328,11 @@ static void test_grant_without_authority(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		keeper_test(test_refused_first),
-		keeper_test(test_clock_trouble),
-		keeper_test(test_refused_later),
-		keeper_test(test_no_way_back),
-		keeper_test(test_replaced),
-		keeper_test(test_many_refusals),
-		keeper_test(test_kms_refuses),
-		keeper_test(test_grant),
-		keeper_test(test_grant_without_authority),
+		keeper_test(test_refused_first), keeper_test(test_clock_trouble),
+		keeper_test(test_clock_behind),  keeper_test(test_refused_later),
+		keeper_test(test_no_way_back),   keeper_test(test_replaced),
+		keeper_test(test_many_refusals), keeper_test(test_kms_refuses),
+		keeper_test(test_grant),         keeper_test(test_grant_without_authority),
 	};
 	return cmocka_run_group_tests(tests, open_sims, close_sims);
 }

@@ -225,7 +225,7 @@ static void test_refused_for_its_signature(void **state)
 	memcpy(w->signer.kid, "app-2025", sizeof("app-2025"));
 	/* Another worker may know the signer: it waits as long as for a key. */
 	world_run(w);
-	expect_back(w, QUEUE_DEFER, w->now_us + 15 * SECOND, "");
+	expect_back(w, QUEUE_DEFER, w->now_us + 15 * SECOND, "job_signer");
 	w->config.key_wait_s = 0;
 	expect_refused("job_signer");
 	memcpy(w->signer.kid, APP_KID, sizeof(APP_KID));
@@ -233,7 +233,7 @@ static void test_refused_for_its_signature(void **state)
 	w->x.n_signers = 0;
 	w->config.key_wait_s = 86400;
 	world_run(w);
-	expect_back(w, QUEUE_DEFER, w->now_us + 15 * SECOND, "");
+	expect_back(w, QUEUE_DEFER, w->now_us + 15 * SECOND, "job_signer");
 	w->config.key_wait_s = 0;
 	expect_refused("job_signer");
 	w->x.n_signers = 1;

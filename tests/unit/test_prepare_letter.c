@@ -52,13 +52,13 @@ static void test_key_missing(void **state)
 	world_make(w);
 	w->now_us = FIRST_SEEN;
 	world_run(w);
-	expect_back(w, QUEUE_DEFER, FIRST_SEEN + 15 * SECOND, "");
+	expect_back(w, QUEUE_DEFER, FIRST_SEEN + 15 * SECOND, "envelope_key");
 	w->now_us = FIRST_SEEN + 3200 * SECOND;
 	world_run(w);
-	expect_back(w, QUEUE_DEFER, w->now_us + 100 * SECOND, "");
+	expect_back(w, QUEUE_DEFER, w->now_us + 100 * SECOND, "envelope_key");
 	w->now_us = FIRST_SEEN + 86400 * SECOND - 1;
 	world_run(w);
-	expect_back(w, QUEUE_DEFER, w->now_us + 300 * SECOND, "");
+	expect_back(w, QUEUE_DEFER, w->now_us + 300 * SECOND, "envelope_key");
 	w->now_us++;
 	expect_ending(OUT_KEY_UNKNOWN, "envelope_key");
 }
@@ -71,11 +71,11 @@ static void test_key_wait_is_short(void **state)
 	w->now_us = FIRST_SEEN;
 	w->config.key_wait_s = 240;
 	world_run(w);
-	expect_back(w, QUEUE_DEFER, FIRST_SEEN + 15 * SECOND, "");
+	expect_back(w, QUEUE_DEFER, FIRST_SEEN + 15 * SECOND, "envelope_key");
 	/* It meets several workers nevertheless before it is over. */
 	w->config.key_wait_s = 2;
 	world_run(w);
-	expect_back(w, QUEUE_DEFER, FIRST_SEEN + SECOND / 8, "");
+	expect_back(w, QUEUE_DEFER, FIRST_SEEN + SECOND / 8, "envelope_key");
 	w->config.key_wait_s = 0;
 	expect_ending(OUT_KEY_UNKNOWN, "envelope_key");
 }

@@ -420,6 +420,7 @@ static void test_words(void **state)
 {
 	(void)state;
 	assert_string_equal(queue_beat_word(QUEUE_JOIN), "join");
+	assert_string_equal(queue_beat_word(QUEUE_REJOIN), "rejoin");
 	assert_string_equal(queue_beat_word(QUEUE_BEAT), "beat");
 	assert_string_equal(queue_beat_word(QUEUE_LEAVE), "leave");
 	static const char *const words[] = { "end",     "retry", "unknown", "throttled", "not_sent",

@@ -46,6 +46,7 @@ enum log_level { LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
 	X(BREAKER_CLOSED, "breaker_closed", INFO)        \
 	X(MAINTENANCE, "maintenance", INFO)              \
 	X(MAINTENANCE_OVER, "maintenance_over", INFO)    \
+	X(PAUSES, "pauses", INFO)                        \
 	X(QUEUE_ALARM, "queue_alarm", ERROR)             \
 	X(QUEUE_REPLICAS, "queue_replicas", WARNING)     \
 	X(RECENT_DROPPED, "recent_dropped", WARNING)     \
@@ -64,7 +65,11 @@ enum log_level { LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
 	X(SECRET_LOADED, "secret_loaded", INFO)          \
 	X(SECRET_REFUSED, "secret_refused", ERROR)       \
 	X(STORE_FAILED, "store_failed", WARNING)         \
-	X(KMS_FAILED, "kms_failed", WARNING)
+	X(KMS_FAILED, "kms_failed", WARNING)             \
+	X(INIT_STARTED, "init_started", INFO)            \
+	X(INIT_FAILED, "init_failed", ERROR)             \
+	X(WORKER_ENDED, "worker_ended", WARNING)         \
+	X(LOG_DROPPED, "log_dropped", WARNING)
 
 enum log_event {
 #define LOG_EVENT_ENUM(e, name, level) LOG_##e,
