@@ -315,7 +315,7 @@ lint-units:
 AWS_LINT := build/aws-lint
 $(AWS_LINT)/node_modules/.package-lock.json: ops/aws/lint/package.json ops/aws/lint/package-lock.json ops/aws/lint/.npmrc
 	@mkdir -p $(AWS_LINT)
-	$(Q)cp $^ $(AWS_LINT)/ && cd $(AWS_LINT) && npm ci --silent
+	$(Q)cp $^ $(AWS_LINT)/ && cd $(AWS_LINT) && npm ci --loglevel=error >/dev/null
 
 lint-ops: $(AWS_LINT)/node_modules/.package-lock.json
 	@echo "  yamllint, JSON, CloudFormation"
@@ -329,7 +329,7 @@ lint-ops: $(AWS_LINT)/node_modules/.package-lock.json
 GRAFANA_LINT := build/grafana-lint
 $(GRAFANA_LINT)/node_modules/.package-lock.json: $(addprefix ops/monitoring/lint/,package.json package-lock.json .npmrc)
 	@mkdir -p $(GRAFANA_LINT)
-	$(Q)cp $^ $(GRAFANA_LINT)/ && cd $(GRAFANA_LINT) && npm ci --silent
+	$(Q)cp $^ $(GRAFANA_LINT)/ && cd $(GRAFANA_LINT) && npm ci --loglevel=error >/dev/null
 
 # The real output of exporter and worker goes through promtool in tests/it (test_cwcctl_depth.py, test_status.py).
 lint-rules: $(GRAFANA_LINT)/node_modules/.package-lock.json
