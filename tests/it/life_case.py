@@ -34,6 +34,16 @@ class Case(unittest.TestCase):
             return sum(s['in_flight'] for c, s in stats.items() if chamber in (None, c)) >= n
         wait_until(check, 20, '%d letters in flight' % n)
 
+    def submit_together(self, *submissions):
+        """Of both chambers one TAKE each has all of them: a worker does not ask for the last quarter of its slots alone."""
+        for chamber in 'house', 'senate':
+            self.stack.admin('hold', chamber, str(4102444800000000), 'test')
+        self.stack.submit(*submissions)
+        wait_until(lambda: all(self.stack.job(s['sid'], o).get('state') == 'wait' for s in submissions for o in s['offices']),
+                   20, 'letters in line')
+        for chamber in 'house', 'senate':
+            self.stack.admin('resume', chamber)
+
     def held(self):
         return sum(self.stack.redis('SCARD', k) for k in self.stack.keys('held:*'))
 

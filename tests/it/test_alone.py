@@ -51,7 +51,7 @@ class Alone(Case):
         stack = self.start(lease='%ds' % LONG_S, chamber={**LIMITS, 'concurrency': 8})
         rule = stack.sim.fault(action='stall', chamber='house')
         begun = [letter('begun-%d' % n) for n in range(8)]
-        stack.submit(*begun)
+        self.submit_together(*begun)
         self.wait_in_flight(8)
         more = [letter('more-%02d' % n) for n in range(20)]
         stack.submit(*more)
@@ -102,7 +102,7 @@ class Alone(Case):
         stack = self.start(lease='%ds' % LONG_S, chamber={**LIMITS, 'concurrency': 8})
         rule = stack.sim.fault(action='delay', ms=3000)
         some = [letter('once-%d' % n, (letters.HOUSE, letters.SENATE)[n % 2]) for n in range(8)]
-        stack.submit(*some)
+        self.submit_together(*some)
         self.wait_in_flight(8)
         self.worker.kill(signal.SIGSTOP)
         stack.sim.clear_faults(rule)
