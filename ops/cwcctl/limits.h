@@ -24,7 +24,7 @@ struct limits_bucket {
 };
 double limits_rate(const struct limits_bucket *b);   /* letters a second; 0: no limit */
 int64_t limits_burst(const struct limits_bucket *b); /* 0: no limit */
-/* Cells that it gives at now_us, up to the burst; and when it gives the next one, 0 for now. */
+/* Cells that it gives at now_us, up to the burst; and when it gives the next one, 0: at once. */
 int64_t limits_cells(const struct limits_bucket *b, int64_t now_us, int64_t *ret_next_us);
 
 #endif

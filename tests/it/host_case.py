@@ -8,11 +8,10 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from stack import ROOT  # noqa: E402
+from stack import ROOT, wait_until  # noqa: E402
 
 HOST = os.path.join(ROOT, 'ops', 'host')
 TOOLS = ('sh awk sed cat grep head tail tr wc basename dirname sleep kill mkdir mv cp rm chmod cmp uname env timeout jq '
@@ -85,10 +84,10 @@ class Case(unittest.TestCase):
         return p
 
     def wait_for(self, what, timeout=20):
-        end = time.monotonic() + timeout
-        while not what():
-            self.assertLess(time.monotonic(), end, self.calls())
-            time.sleep(0.02)
+        try:
+            wait_until(what, timeout)
+        except TimeoutError:
+            self.fail(self.calls())
 
 
 def executable(path):
